@@ -1,0 +1,88 @@
+//! The repository: a folder of static files, edited and signed.
+//!
+//! | folder | content |
+//! |---|---|
+//! | `metadata/` | `N.root.json`, `N.targets.json`, `N.releases.json`, `N.channels.json`, `N.snapshot.json`, `timestamp.json` |
+//! | `targets/` | the documents, each as `DIR/SHA256.FILE` |
+//! | `payloads/` | what the documents refer to; written by whoever publishes, before the release is added |
+//!
+//! Any web server can serve it. A reader at any moment, and a writer cut at any moment, find a repository that is whole:
+//! new files come first, under names that nobody has asked for yet, and the timestamp last.
+
+mod commit;
+mod edit;
+mod error;
+mod files;
+mod init;
+mod keyring;
+mod open;
+mod secret;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+pub use error::RepositoryError;
+pub use init::{RoleTerms, Setup};
+pub use keyring::Keyring;
+pub use secret::SecretKey;
+
+use crate::Clock;
+use crate::metadata::{Root, Snapshot, Targets, TimestampRole};
+
+/// The delegated role that says what a release is. Kept offline.
+pub(crate) const RELEASES: &str = "releases";
+
+/// The delegated role that says what a channel offers. Kept online.
+pub(crate) const CHANNELS: &str = "channels";
+
+/// A repository opened for editing. Changes are in memory until [`Repository::commit`].
+pub struct Repository {
+    directory: PathBuf,
+    keys: Keyring,
+    clock: Box<dyn Clock>,
+    state: State,
+    /// Roles whose metadata is to get a new version.
+    changed: BTreeSet<String>,
+    /// Target files to write, by path below the repository.
+    new_files: BTreeMap<String, Vec<u8>>,
+}
+
+/// All roles as they are, or as they will be.
+#[derive(Debug, Clone)]
+struct State {
+    root: Root,
+    targets: Targets,
+    delegated: BTreeMap<String, Targets>,
+    snapshot: Snapshot,
+    timestamp: TimestampRole,
+}
+
+impl Repository {
+    /// The folder with `metadata/`, `targets/` and `payloads/`.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Where the root.json is that a host is to trust from the start: the newest one.
+    pub fn trusted_root(&self) -> PathBuf {
+        self.directory.join("metadata/root.json")
+    }
+
+    /// Signs with the time of `clock` instead of the system's. Given the same keys and times, the same edits give the same
+    /// bytes.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Box::new(clock);
+        self
+    }
+}
+
+impl fmt::Debug for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Repository")
+            .field("directory", &self.directory)
+            .field("changed", &self.changed)
+            .finish_non_exhaustive()
+    }
+}

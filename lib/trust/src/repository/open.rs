@@ -1,0 +1,102 @@
+//! Opening a repository that is there: everything is verified as a host would, but for the dates.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::{Keyring, Repository, RepositoryError, State, files};
+use crate::metadata::envelope::{self, Signed};
+use crate::metadata::{
+    Delegator, FileRecord, ROOT, Role, Root, SNAPSHOT, Snapshot, TARGETS, TIMESTAMP, Targets, TimestampRole,
+};
+use crate::{SystemClock, TrustError};
+
+/// The longest metadata file read back, in bytes.
+const MAX_METADATA: u64 = 64 * 1024 * 1024;
+
+impl Repository {
+    /// Opens the repository in `directory`, to be signed with `keys`; those of roles that will not change may be missing.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Invalid`] if it does not verify; files that cannot be read.
+    pub fn open(directory: &Path, keys: &Keyring) -> Result<Self, RepositoryError> {
+        Ok(Self {
+            directory: directory.to_owned(),
+            keys: keys.clone(),
+            clock: Box::new(SystemClock),
+            state: State::read(directory)?,
+            changed: BTreeSet::new(),
+            new_files: BTreeMap::new(),
+        })
+    }
+}
+
+impl State {
+    fn read(directory: &Path) -> Result<Self, RepositoryError> {
+        let invalid = |source| RepositoryError::Invalid {
+            path: directory.to_owned(),
+            source,
+        };
+        let metadata = directory.join("metadata");
+        let file = |name: &str| files::read(&metadata.join(name), MAX_METADATA);
+
+        let bytes = file("root.json")?;
+        let signed = Signed::parse(ROOT, &bytes).map_err(invalid)?;
+        let root: Root = signed.unverified(ROOT).map_err(invalid)?;
+        root.root().verify(ROOT, &signed).map_err(invalid)?;
+
+        let bytes = file("timestamp.json")?;
+        let timestamp: TimestampRole = envelope::open(TIMESTAMP, &bytes, root.timestamp()).map_err(invalid)?;
+        let not_listed = |role: &str| invalid(TrustError::RoleNotListed { role: role.to_owned() });
+        let record = timestamp.snapshot().ok_or_else(|| not_listed(SNAPSHOT))?;
+        let snapshot: Snapshot = listed(&metadata, SNAPSHOT, record, root.snapshot())?;
+
+        let record = snapshot.role(TARGETS).ok_or_else(|| not_listed(TARGETS))?;
+        let targets: Targets = listed(&metadata, TARGETS, record, root.targets())?;
+        let mut delegated = BTreeMap::new();
+        if let Some(delegations) = &targets.delegations {
+            for role in &delegations.roles {
+                let record = snapshot.role(&role.name).ok_or_else(|| not_listed(&role.name))?;
+                let opened: Targets = listed(&metadata, &role.name, record, delegations.delegator(role))?;
+                delegated.insert(role.name.clone(), opened);
+            }
+        }
+        Ok(Self {
+            root,
+            targets,
+            delegated,
+            snapshot,
+            timestamp,
+        })
+    }
+}
+
+/// Reads the file of `role` that is listed by `record`.
+fn listed<R: Role>(
+    metadata: &Path,
+    role: &str,
+    record: &FileRecord,
+    delegator: Delegator<'_>,
+) -> Result<R, RepositoryError> {
+    let path = metadata.join(format!("{}.{role}.json", record.version));
+    let invalid = |source| RepositoryError::Invalid {
+        path: path.clone(),
+        source,
+    };
+    let bytes = files::read(&path, MAX_METADATA)?;
+    let differs = |why| {
+        invalid(TrustError::Mismatch {
+            name: role.to_owned(),
+            why,
+        })
+    };
+    record.check(&bytes).map_err(differs)?;
+    let opened: R = envelope::open(role, &bytes, delegator).map_err(invalid)?;
+    if opened.version() != record.version.get() {
+        return Err(differs(format!(
+            "it is version {} where {} is listed",
+            opened.version(),
+            record.version
+        )));
+    }
+    Ok(opened)
+}
