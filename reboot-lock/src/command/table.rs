@@ -1,0 +1,149 @@
+//! A status as tables for people.
+
+use std::fmt::Write;
+
+use jiff::Timestamp;
+
+use crate::history::{Change, Event};
+use crate::status::{GroupStatus, Status};
+
+/// How many events of the history are shown.
+const EVENTS: usize = 10;
+
+/// The tables, with a line end after each line.
+pub(super) fn render(status: &Status) -> String {
+    let mut rows = vec![row(["GROUP", "SLOTS", "HELD", "HOLDER", "SINCE", "FOR"])];
+    for group in &status.groups {
+        rows.extend(group_rows(group, status.now));
+    }
+    let mut text = columns(&rows);
+    if status.groups.iter().any(|group| !group.configured) {
+        text.push_str("* no longer configured: grants nothing, waits for its last holder\n");
+    }
+    if !status.history.is_empty() {
+        text.push('\n');
+        let mut rows = vec![row(["WHEN", "GROUP", "WHAT", "HOST", "BY", "WHY"])];
+        rows.extend(status.history.iter().take(EVENTS).map(event_row));
+        text.push_str(&columns(&rows));
+    }
+    text
+}
+
+type Row = [String; 6];
+
+fn row(cells: [&str; 6]) -> Row {
+    cells.map(str::to_owned)
+}
+
+fn group_rows(group: &GroupStatus, now: Timestamp) -> Vec<Row> {
+    let name = format!("{}{}", group.name, if group.configured { "" } else { "*" });
+    let (slots, held) = (group.slots.to_string(), group.holders.len().to_string());
+    let mut rows: Vec<_> = group
+        .holders
+        .iter()
+        .map(|holder| {
+            let age = now.as_second() - holder.since.as_second();
+            [
+                String::new(),
+                String::new(),
+                String::new(),
+                holder.id.to_string(),
+                holder.since.to_string(),
+                duration(age),
+            ]
+        })
+        .collect();
+    match rows.first_mut() {
+        Some(first) => {
+            let [group, slots_cell, held_cell, ..] = first;
+            (*group, *slots_cell, *held_cell) = (name, slots, held);
+        }
+        None => rows.push(row([&name, &slots, &held, "-", "-", "-"])),
+    }
+    rows
+}
+
+fn event_row(event: &Event) -> Row {
+    let (what, why) = match &event.change {
+        Change::Granted { .. } => ("granted".to_owned(), ""),
+        Change::Released { .. } => ("released".to_owned(), ""),
+        Change::ForcedRelease { reason, .. } => ("forced release".to_owned(), reason.as_str()),
+        Change::Slots { from, to } => (format!("slots {from} -> {to}"), ""),
+    };
+    [
+        event.at.to_string(),
+        event.group.to_string(),
+        what,
+        event.change.host().map_or_else(|| "-".to_owned(), ToString::to_string),
+        event.by.clone(),
+        why.to_owned(),
+    ]
+}
+
+/// `45s`, `12m`, `3h 05m`, `2d 04h`: what one wants to know of how long a host has been away.
+fn duration(seconds: i64) -> String {
+    let seconds = seconds.max(0);
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
+    if days > 0 {
+        format!("{days}d {:02}h", hours % 24)
+    } else if hours > 0 {
+        format!("{hours}h {:02}m", minutes % 60)
+    } else if minutes > 0 {
+        format!("{minutes}m")
+    } else {
+        format!("{seconds}s")
+    }
+}
+
+/// The rows with each column as wide as its widest cell.
+fn columns(rows: &[Row]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; 6] = std::array::from_fn(width);
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            // Writing to a string cannot fail.
+            let _ = write!(line, "{cell:width$}  ");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_say_who_holds_what_for_how_long() {
+        let status: Status = serde_json::from_str(
+            r#"{"now":"2026-01-02T03:05:00Z","groups":[
+                {"name":"default","slots":1,"configured":true,"holders":[{"id":"host-a","since":"2026-01-02T00:00:00Z"}]},
+                {"name":"idle","slots":2,"configured":true,"holders":[]},
+                {"name":"old","slots":0,"configured":false,"holders":[
+                    {"id":"x","since":"2025-12-31T00:00:00Z"},{"id":"y","since":"2026-01-02T03:04:50Z"}]}],
+              "history":[
+                {"at":"2026-01-02T00:00:00Z","group":"default","what":"granted","id":"host-a","by":"10.0.0.7"},
+                {"at":"2026-01-01T00:00:00Z","group":"default","what":"forced-release","id":"b",
+                 "since":"2025-12-31T00:00:00Z","reason":"disk died","by":"alice (uid 0)"}]}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            render(&status),
+            "\
+GROUP    SLOTS  HELD  HOLDER  SINCE                 FOR
+default  1      1     host-a  2026-01-02T00:00:00Z  3h 05m
+idle     2      0     -       -                     -
+old*     0      2     x       2025-12-31T00:00:00Z  2d 03h
+                      y       2026-01-02T03:04:50Z  10s
+* no longer configured: grants nothing, waits for its last holder
+
+WHEN                  GROUP    WHAT            HOST    BY             WHY
+2026-01-02T00:00:00Z  default  granted         host-a  10.0.0.7
+2026-01-01T00:00:00Z  default  forced release  b       alice (uid 0)  disk died
+"
+        );
+    }
+}

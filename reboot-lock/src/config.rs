@@ -1,0 +1,244 @@
+//! The configuration file (`docs/reboot-lock.md` lists its keys).
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::groups::Slots;
+use crate::names::GroupName;
+use crate::semaphore::MAX_SLOTS;
+use crate::server::Limits;
+
+/// Where the server listens unless told otherwise.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8480);
+
+/// The administration's socket unless told otherwise.
+pub const DEFAULT_ADMIN_SOCKET: &str = "/run/twinhull-lock/admin.sock";
+
+/// The store unless told otherwise.
+pub const DEFAULT_STORE: &str = "/var/lib/twinhull-lock/lock.redb";
+
+/// How many groups there may be. Bounds memory and the length of a status.
+pub const MAX_GROUPS: usize = 1000;
+
+/// The whole file. Every key may be left out, except that a server without groups grants nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The address for hosts.
+    pub listen: SocketAddr,
+    /// The path that the server's URLs begin with, for one behind a proxy.
+    pub base_path: String,
+    /// The embedded store.
+    pub store: StoreConfig,
+    /// The administration.
+    pub admin: AdminConfig,
+    /// Bounds.
+    pub limits: LimitsConfig,
+    /// The groups by name.
+    pub groups: BTreeMap<GroupName, GroupConfig>,
+}
+
+/// `[store]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// The file of the embedded store.
+    pub path: PathBuf,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminConfig {
+    /// A unix socket, protected by its file permissions.
+    pub socket: Option<PathBuf>,
+    /// A TCP address, protected by the token.
+    pub listen: Option<SocketAddr>,
+    /// The file with the token; needed with `listen`.
+    pub token_file: Option<PathBuf>,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Open connections, 1 to 100,000.
+    pub connections: usize,
+    /// Seconds for the head of a request, 1 to 3600.
+    pub header_seconds: u64,
+    /// Seconds for the body of a request, 1 to 3600.
+    pub body_seconds: u64,
+}
+
+/// `[groups.<name>]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupConfig {
+    /// How many hosts may be down at the same time.
+    pub slots: u32,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read or is not the format.
+    #[error(transparent)]
+    File(#[from] twinhull_config::ConfigError),
+    /// A value out of its bounds.
+    #[error("{key} is {value}; it must be {from} to {to}")]
+    Range {
+        /// The key.
+        key: String,
+        /// What it is.
+        value: u64,
+        /// The least.
+        from: u64,
+        /// The most.
+        to: u64,
+    },
+    /// A TCP address for the administration without a token.
+    #[error("the administration on {0} needs a token: set admin.token_file (--admin-token-file)")]
+    NoToken(SocketAddr),
+    /// Nothing to lock.
+    #[error("no group is configured; add `[groups.default]` with `slots = 1`, or pass --group default=1")]
+    NoGroups,
+}
+
+impl Config {
+    /// Reads the file at `path`. Call [`check`](Self::check) once it is complete.
+    ///
+    /// # Errors
+    /// [`ConfigError::File`].
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        Ok(twinhull_config::read(path)?)
+    }
+
+    /// Checks what the format alone does not.
+    ///
+    /// # Errors
+    /// Any other of [`ConfigError`].
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let range = |key: &str, value: u64, from: u64, to: u64| {
+            if (from..=to).contains(&value) {
+                return Ok(());
+            }
+            let key = key.to_owned();
+            Err(ConfigError::Range { key, value, from, to })
+        };
+        if let (Some(listen), None) = (self.admin.listen, &self.admin.token_file) {
+            return Err(ConfigError::NoToken(listen));
+        }
+        if self.groups.is_empty() {
+            return Err(ConfigError::NoGroups);
+        }
+        range("the number of groups", self.groups.len() as u64, 1, MAX_GROUPS as u64)?;
+        for (name, group) in &self.groups {
+            range(&format!("groups.{name}.slots"), group.slots.into(), 0, MAX_SLOTS.into())?;
+        }
+        range("limits.connections", self.limits.connections as u64, 1, 100_000)?;
+        range("limits.header_seconds", self.limits.header_seconds, 1, 3600)?;
+        range("limits.body_seconds", self.limits.body_seconds, 1, 3600)
+    }
+
+    /// The slots of each group.
+    pub fn slots(&self) -> Slots {
+        let groups = self.groups.iter();
+        groups.map(|(name, group)| (name.clone(), group.slots)).collect()
+    }
+
+    /// The bounds of a listener.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            connections: self.limits.connections,
+            header_time: Duration::from_secs(self.limits.header_seconds),
+            body_time: Duration::from_secs(self.limits.body_seconds),
+            ..Limits::default()
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: DEFAULT_LISTEN,
+            base_path: "/".to_owned(),
+            store: StoreConfig::default(),
+            admin: AdminConfig::default(),
+            limits: LimitsConfig::default(),
+            groups: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            path: DEFAULT_STORE.into(),
+        }
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Self {
+            connections: limits.connections,
+            header_seconds: limits.header_time.as_secs(),
+            body_seconds: limits.body_time.as_secs(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        let config: Config = twinhull_config::parse(text, Path::new("lock.toml"))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn error(text: &str) -> String {
+        parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_example_is_valid_and_shows_the_defaults() {
+        let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/lock/lock.toml");
+        let config = Config::read(Path::new(example)).unwrap();
+        config.check().unwrap();
+        let expected = Config {
+            admin: AdminConfig {
+                socket: Some(DEFAULT_ADMIN_SOCKET.into()),
+                ..AdminConfig::default()
+            },
+            groups: [("default".parse().unwrap(), GroupConfig { slots: 1 })].into(),
+            ..Config::default()
+        };
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn errors_name_the_key_and_what_would_be_right() {
+        assert_eq!(
+            error("[groups.default]\nslot = 1\n"),
+            "lock.toml:2: unknown key `slot`; did you mean `slots`?"
+        );
+        assert!(error("[groups.\"a b\"]\nslots = 1\n").contains("the group has the character ' '"));
+        assert_eq!(
+            error("[groups.default]\nslots = 1001\n"),
+            "groups.default.slots is 1001; it must be 0 to 1000"
+        );
+        assert_eq!(
+            error("[limits]\nconnections = 0\n[groups.default]\nslots = 1\n"),
+            "limits.connections is 0; it must be 1 to 100000"
+        );
+        assert!(error("").starts_with("no group is configured"));
+        assert!(error("[admin]\nlisten = \"127.0.0.1:1\"\n[groups.a]\nslots = 1\n").contains("needs a token"));
+    }
+}

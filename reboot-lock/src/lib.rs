@@ -1,0 +1,21 @@
+//! The cluster-wide reboot lock: how many hosts of a group may be down at the same time, and which.
+//!
+//! Speaks FleetLock (<https://coreos.github.io/zincati/development/fleetlock/protocol/>), so that other clients work with
+//! this server and our agent works with others.
+//!
+//! The decision is the pure function [`semaphore::step`]. Around it, from the inside out: [`store`] keeps one record per
+//! group, [`queue`] runs the requests of one group through the function in one transaction, [`groups`] holds the queues and
+//! what the configuration says, [`wire`] is what FleetLock means in bytes, and [`server`] is sockets and their limits.
+//! [`command`] is what a person types.
+
+pub mod command;
+pub mod config;
+pub mod groups;
+pub mod history;
+pub mod names;
+pub mod queue;
+pub mod semaphore;
+pub mod server;
+pub mod status;
+pub mod store;
+pub mod wire;
