@@ -80,9 +80,7 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
         .read_to_string(&mut text)
         .map_err(failed)?;
     if text.len() as u64 > MAX_SIZE {
-        return Err(ConfigError::TooLong {
-            path: path.to_owned(),
-        });
+        return Err(ConfigError::TooLong { path: path.to_owned() });
     }
     parse(&text, path)
 }
@@ -158,9 +156,7 @@ mod tests {
     }
 
     fn error(text: &str) -> String {
-        parse::<Sample>(text, Path::new("server.toml"))
-            .unwrap_err()
-            .to_string()
+        parse::<Sample>(text, Path::new("server.toml")).unwrap_err().to_string()
     }
 
     #[test]
