@@ -1,0 +1,106 @@
+//! Step 6: the unified kernel image, and the boot loader that starts it.
+
+use std::fs;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+use twinhull_layout::{Arch, RootHash};
+use twinhull_uki::Uki;
+
+use super::packages::Packages;
+use super::{Context, fits};
+use crate::definition::size::{MIB, Size};
+use crate::error::{Doing, Error, Result};
+use crate::initramfs::Initramfs;
+use crate::tree::Tree;
+
+/// Where systemd's EFI programs are in its package.
+const EFI_PROGRAMS: &str = "usr/lib/systemd/boot/efi";
+
+/// Seconds after which a kernel that panicked starts the machine again; boot counting then falls back by itself.
+const PANIC_SECONDS: u32 = 10;
+
+/// What goes onto the ESP.
+#[derive(Debug)]
+pub(super) struct Boot {
+    /// The unified kernel image.
+    pub(super) uki: Vec<u8>,
+    /// systemd-boot.
+    pub(super) loader: Vec<u8>,
+}
+
+impl Boot {
+    /// The hash of the unified kernel image.
+    pub(super) fn sha256(&self) -> [u8; 32] {
+        Sha256::digest(&self.uki).into()
+    }
+}
+
+/// Assembles the unified kernel image for a root with `root_hash`.
+pub(super) fn run(
+    context: &Context<'_>,
+    packages: &Packages,
+    tree: &Tree,
+    initramfs: &Initramfs,
+    root_hash: &RootHash,
+) -> Result<Boot> {
+    let arch = context.options.arch;
+    let programs = packages.boot.join(EFI_PROGRAMS);
+    let stub = read(&programs.join(format!("linux{}.efi.stub", arch.efi())))?;
+    let loader = read(&programs.join(format!("systemd-boot{}.efi", arch.efi())))?;
+    let kernel = read(&packages.boot.join("boot").join(format!("vmlinuz-{}", tree.kernel)))?;
+    let cmdline = cmdline(root_hash, arch, &context.definition.cmdline);
+    let parts = Uki {
+        stub: &stub,
+        kernel: &kernel,
+        initrd: &initramfs.bytes,
+        cmdline: &cmdline,
+        os_release: &tree.os_release,
+        uname: &tree.kernel,
+        sbat: None,
+    };
+    let uki = parts
+        .assemble()
+        .map_err(|error| Error::Content(format!("cannot assemble the unified kernel image: {error}")))?;
+    // Three must fit: the running one, the other slot's, and the next while it is written under a temporary name.
+    let room = Size((context.definition.disk.esp.0 - 8 * MIB) / 3);
+    fits(
+        "the unified kernel image",
+        uki.len() as u64,
+        room,
+        "three of them must fit on the ESP: name fewer modules in [initramfs], or make [disk] esp larger for new disks",
+    )?;
+    Ok(Boot { uki, loader })
+}
+
+/// The kernel command line.
+fn cmdline(root_hash: &RootHash, arch: Arch, extra: &str) -> String {
+    let serial = match arch {
+        Arch::X86_64 => "ttyS0",
+        Arch::Aarch64 => "ttyAMA0",
+    };
+    let base = format!("roothash={root_hash} ro console=tty0 console={serial} panic={PANIC_SECONDS}");
+    format!("{base} {}", extra.trim()).trim_end().to_owned()
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).doing("read the part that the packages should have brought,", path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hash_comes_first_and_what_is_extra_last() {
+        let hash = RootHash::from([0xab; 32]);
+        assert_eq!(
+            cmdline(&hash, Arch::X86_64, " quiet "),
+            format!(
+                "roothash={} ro console=tty0 console=ttyS0 panic=10 quiet",
+                "ab".repeat(32)
+            )
+        );
+        assert!(cmdline(&hash, Arch::Aarch64, "").ends_with("console=ttyAMA0 panic=10"));
+    }
+}

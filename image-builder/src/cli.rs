@@ -1,0 +1,184 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use twinhull_layout::{Arch, Version};
+
+use crate::{build, publish};
+
+/// Builds immutable A/B disk images from a short definition, and publishes them as signed releases.
+#[derive(Debug, Parser)]
+#[command(
+    name = "twinhull",
+    version,
+    max_term_width = 100,
+    after_help = "Example:\n  twinhull repo init --repo site --keys keys\n  sudo twinhull build server.toml --version 1.0.0 --trust-root site/metadata/root.json --init init --output out\n  twinhull publish --repo site --keys keys --channel stable out/twinhull-server_1.0.0_x86_64.json"
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build a disk image from a definition
+    Build(BuildArgs),
+    /// Check a definition and everything that can be known before a build
+    Check(BuildArgs),
+    /// Publish a build as a signed release and let a channel offer it
+    Publish(PublishArgs),
+    /// Make or look at a release repository: a plain folder of static files
+    Repo {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: RepoCommand,
+    },
+}
+
+/// What an image is built from.
+#[derive(Debug, Args)]
+pub struct BuildArgs {
+    /// The definition file
+    #[arg(value_name = "DEFINITION")]
+    pub definition: PathBuf,
+    /// The version of the image, as 1.10.0
+    #[arg(long)]
+    pub version: Version,
+    /// The architecture of the image
+    #[arg(long, default_value_t = Arch::host())]
+    pub arch: Arch,
+    /// The metadata that hosts trust from the start (metadata/root.json of the release repository)
+    #[arg(long, value_name = "FILE")]
+    pub trust_root: PathBuf,
+    /// The static init of the image's architecture
+    #[arg(long, value_name = "FILE")]
+    pub init: PathBuf,
+    /// The folder that gets the artefacts
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub output: PathBuf,
+    /// The folder that keeps packages between builds
+    #[arg(long, value_name = "DIR", default_value = "/var/cache/twinhull")]
+    pub cache: PathBuf,
+    /// A package file to install as well; may be given several times
+    #[arg(long = "deb", value_name = "FILE")]
+    pub debs: Vec<PathBuf>,
+    /// The log of the tools' output [default: beside the artefacts]
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// Fetch packages anew although the cache has them
+    #[arg(long)]
+    pub refresh: bool,
+    /// Debian's main archive [default: the one apt of this host uses]
+    #[arg(long, value_name = "URI")]
+    pub mirror: Option<String>,
+    /// Debian's security archive [default: the one apt of this host uses]
+    #[arg(long, value_name = "URI")]
+    pub security_mirror: Option<String>,
+}
+
+/// What is published where.
+#[derive(Debug, Args)]
+pub struct PublishArgs {
+    /// The manifest of the build: NAME.json, with NAME.root and NAME.efi beside it
+    #[arg(value_name = "MANIFEST")]
+    pub manifest: PathBuf,
+    /// The release repository
+    #[arg(long, value_name = "DIR")]
+    pub repo: PathBuf,
+    /// The folder with its keys
+    #[arg(long, value_name = "DIR")]
+    pub keys: PathBuf,
+    /// The channel that offers the release from now on; without it, none does yet
+    #[arg(long)]
+    pub channel: Option<String>,
+    /// The manifest of an earlier build to make a delta from; may be given several times
+    #[arg(long = "base", value_name = "MANIFEST")]
+    pub bases: Vec<PathBuf>,
+    /// How hard to compress, from 1 (fast) to 19 (small)
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(i32).range(1..=19))]
+    pub level: i32,
+}
+
+/// What to do with a release repository.
+#[derive(Debug, Subcommand)]
+pub enum RepoCommand {
+    /// Make a repository and its keys
+    Init(RepoArgs),
+    /// Show what a repository offers and when its metadata expires
+    Status {
+        /// The release repository
+        #[arg(long, value_name = "DIR")]
+        repo: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// A repository with its keys.
+#[derive(Debug, Args)]
+pub struct RepoArgs {
+    /// The release repository
+    #[arg(long, value_name = "DIR")]
+    pub repo: PathBuf,
+    /// The folder for its keys
+    #[arg(long, value_name = "DIR")]
+    pub keys: PathBuf,
+}
+
+impl From<BuildArgs> for build::Options {
+    fn from(args: BuildArgs) -> Self {
+        let BuildArgs {
+            definition,
+            version,
+            arch,
+            trust_root,
+            init,
+            output,
+            cache,
+            debs,
+            log,
+            refresh,
+            mirror,
+            security_mirror,
+        } = args;
+        Self {
+            definition,
+            version,
+            arch,
+            trust_root,
+            output,
+            cache,
+            debs,
+            init,
+            log,
+            refresh,
+            mirror,
+            security_mirror,
+        }
+    }
+}
+
+impl From<PublishArgs> for publish::Options {
+    fn from(args: PublishArgs) -> Self {
+        let PublishArgs {
+            manifest,
+            repo,
+            keys,
+            channel,
+            bases,
+            level,
+        } = args;
+        Self {
+            manifest,
+            repository: repo,
+            keys,
+            channel,
+            bases,
+            level,
+        }
+    }
+}

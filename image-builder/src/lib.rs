@@ -1,0 +1,17 @@
+//! The image builder: a definition in, a bootable A/B disk image and a signed release out.
+
+pub mod build;
+pub mod cli;
+pub mod definition;
+pub mod error;
+pub mod initramfs;
+mod preflight;
+pub mod progress;
+pub mod publish;
+pub mod repository;
+pub mod summary;
+pub mod tools;
+pub mod tree;
+pub mod work;
+
+pub use error::{Error, Result};

@@ -1,0 +1,196 @@
+//! A build becomes a release: payloads are made, the release is signed, and a channel offers it.
+//!
+//! In this order, so that a reader of the repository finds at every instant only what is whole: payloads under their final
+//! names first, then the signed metadata, the timestamp last.
+
+mod image;
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use twinhull_payload::MakeOptions;
+use twinhull_trust::{
+    ChannelDocument, Hex32, Keyring, Package, ReleaseDocument, Repository, RepositoryError, channel_name_is_valid,
+};
+
+use crate::build::manifest::Manifest;
+use crate::definition::size::Size;
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+use image::{Image, Payloads};
+
+/// What the command line asks for.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The manifest of the build.
+    pub manifest: PathBuf,
+    /// The release repository.
+    pub repository: PathBuf,
+    /// The folder with its keys.
+    pub keys: PathBuf,
+    /// The channel that offers the release from now on.
+    pub channel: Option<String>,
+    /// The manifests of earlier builds to make deltas from.
+    pub bases: Vec<PathBuf>,
+    /// How hard to compress: 1 to 19.
+    pub level: i32,
+}
+
+/// What was published.
+#[derive(Debug)]
+pub struct Published {
+    /// The build.
+    pub manifest: Manifest,
+    /// The payloads: what each is, as "root from 1.0.0", and its size.
+    pub payloads: Vec<(String, Size)>,
+    /// The channel that offers it.
+    pub channel: Option<String>,
+    /// Whether anything changed: the very same release again changes nothing.
+    pub changed: bool,
+}
+
+/// Publishes a build.
+///
+/// # Errors
+/// Before any work: the repository, its keys, the channel's name, files of the build that are missing or not what the
+/// manifest says, a base of another product or architecture. Later: writing payloads and metadata.
+pub fn run(options: &Options, progress: &Progress) -> Result<Published> {
+    let manifest = Manifest::read(&options.manifest)?;
+    let bases = options
+        .bases
+        .iter()
+        .map(|path| base(path, &manifest))
+        .collect::<Result<Vec<_>>>()?;
+    if let Some(channel) = options
+        .channel
+        .as_deref()
+        .filter(|channel| !channel_name_is_valid(channel))
+    {
+        return Err(Error::Usage(format!(
+            "--channel {channel}: a channel's name is 1 to 32 of a-z 0-9 -"
+        )));
+    }
+    let keys = Keyring::load(&options.keys).map_err(trust("reading the keys"))?;
+    let mut repository = Repository::open(&options.repository, &keys).map_err(trust("opening the repository"))?;
+
+    let step = progress.step("check", "compare the files with the manifest");
+    let root = Image::root(&options.manifest, &manifest)?;
+    let uki = Image::uki(&options.manifest, &manifest)?;
+    let mut root_bases = Vec::new();
+    let mut uki_bases = Vec::new();
+    for (path, base) in options.bases.iter().zip(&bases) {
+        root_bases.push(Image::root(path, base)?);
+        uki_bases.push(Image::uki(path, base)?);
+    }
+    step.done("the files are what was built");
+
+    let make = MakeOptions {
+        level: options.level,
+        scratch: Some(options.repository.clone()),
+        ..MakeOptions::default()
+    };
+    let mut payloads = Payloads::new(&options.repository, make);
+    for (name, image, bases) in [("root", &root, &root_bases), ("uki", &uki, &uki_bases)] {
+        payloads.add(name, image, None, progress)?;
+        for base in bases {
+            payloads.add(name, image, Some(base), progress)?;
+        }
+    }
+
+    let step = progress.step("sign", "sign the release");
+    let release = document(&manifest, &payloads)?;
+    repository.add_release(&release).map_err(trust("adding the release"))?;
+    if let Some(channel) = &options.channel {
+        offer(&mut repository, &manifest, channel)?;
+    }
+    let changed = repository.commit().map_err(trust("signing the repository"))?;
+    step.done(if changed { "signed" } else { "nothing had changed" });
+    Ok(Published {
+        manifest,
+        payloads: payloads.summary(),
+        channel: options.channel.clone(),
+        changed,
+    })
+}
+
+fn base(path: &Path, new: &Manifest) -> Result<Manifest> {
+    let base = Manifest::read(path)?;
+    let mismatch = |what: &str| {
+        Err(Error::Usage(format!(
+            "--base {}: it is {what} than {}",
+            path.display(),
+            new.name()
+        )))
+    };
+    if base.product != new.product || base.arch != new.arch {
+        return mismatch("of another product or architecture");
+    }
+    if base.root.root_hash == new.root.root_hash || base.version >= new.version {
+        return mismatch("no older");
+    }
+    Ok(base)
+}
+
+fn document(manifest: &Manifest, payloads: &Payloads) -> Result<ReleaseDocument> {
+    let hex = |text: &str| {
+        text.parse::<Hex32>()
+            .map_err(|error| Error::Content(format!("the manifest of {} is damaged: {error}", manifest.name())))
+    };
+    // The time of what is in it and not of its publication: publishing the same build again is then the same release.
+    let seconds = i64::try_from(manifest.time).unwrap_or(i64::MAX);
+    let created = Timestamp::from_second(seconds)
+        .map_err(|error| Error::Content(format!("the time of {} cannot be: {error}", manifest.name())))?;
+    Ok(ReleaseDocument {
+        product: manifest.product.clone(),
+        version: manifest.version.clone(),
+        arch: manifest.arch,
+        root: twinhull_trust::RootImage {
+            size: manifest.root.size,
+            root_hash: manifest.root.root_hash,
+            salt: hex(&manifest.root.salt)?,
+            verity_size: manifest.root.verity_size,
+            payloads: payloads.of("root"),
+        },
+        uki: twinhull_trust::UkiImage {
+            size: manifest.uki.size,
+            sha256: hex(&manifest.uki.sha256)?,
+            payloads: payloads.of("uki"),
+        },
+        minimum_from: None,
+        packages: manifest
+            .packages
+            .iter()
+            .map(|package| Package {
+                name: package.name.clone(),
+                version: package.version.clone(),
+            })
+            .collect(),
+        created,
+    })
+}
+
+/// Has `channel` offer the build for its architecture; what it offers for others stays.
+fn offer(repository: &mut Repository, manifest: &Manifest, channel: &str) -> Result<()> {
+    let current = repository
+        .channel(&manifest.product, channel)
+        .map_err(trust("reading the channel"))?;
+    let mut offered = current.clone().unwrap_or_else(|| ChannelDocument {
+        product: manifest.product.clone(),
+        channel: channel.to_owned(),
+        releases: std::collections::BTreeMap::new(),
+        halted: false,
+    });
+    offered.releases.insert(manifest.arch, manifest.version.clone());
+    if current.as_ref() == Some(&offered) {
+        return Ok(());
+    }
+    repository.set_channel(&offered).map_err(trust("changing the channel"))
+}
+
+/// Says what was being done to the repository.
+pub(crate) fn trust(doing: &'static str) -> impl Fn(RepositoryError) -> Error {
+    move |source| Error::Trust {
+        doing: doing.into(),
+        source: Box::new(source),
+    }
+}

@@ -1,0 +1,195 @@
+//! The images of a build, and the payloads that carry them.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use twinhull_payload::{MakeOptions, make};
+use twinhull_trust::{Hex32, PayloadRef};
+use twinhull_verity::{BLOCK_SIZE, Salt, TreeBuilder};
+
+use crate::build::manifest::Manifest;
+use crate::definition::size::Size;
+use crate::error::{Doing, Error, Result};
+use crate::progress::Progress;
+
+/// Bytes read at once.
+const PIECE: usize = 1 << 20;
+
+/// A file of a build whose content is what its manifest says.
+#[derive(Debug)]
+pub(super) struct Image {
+    path: PathBuf,
+    file: File,
+    /// What a host knows it by: the root hash, or the hash of the file.
+    id: Hex32,
+    version: String,
+}
+
+impl Image {
+    /// Opens `NAME.root` beside a manifest and checks it against the root hash.
+    pub(super) fn root(manifest_path: &Path, manifest: &Manifest) -> Result<Self> {
+        let (path, mut file) = open(manifest_path, manifest, "root", manifest.root.size)?;
+        let failed = |error: String| Error::Content(format!("cannot check {}: {error}", path.display()));
+        let salt: Salt = manifest
+            .root
+            .salt
+            .parse()
+            .map_err(|error: twinhull_verity::SaltError| failed(error.to_string()))?;
+        let mut tree = TreeBuilder::new(manifest.root.size / BLOCK_SIZE as u64, salt)
+            .map_err(|error| failed(error.to_string()))?;
+        each_piece(&path, &mut file, |bytes| tree.write_all(bytes))?;
+        let tree = tree.finish().map_err(|error| failed(error.to_string()))?;
+        if *tree.root_hash() != manifest.root.root_hash {
+            return Err(changed(&path));
+        }
+        let id = Hex32::from(*manifest.root.root_hash.as_bytes());
+        Ok(Self {
+            path,
+            file,
+            id,
+            version: manifest.version.to_string(),
+        })
+    }
+
+    /// Opens `NAME.efi` beside a manifest and checks its hash.
+    pub(super) fn uki(manifest_path: &Path, manifest: &Manifest) -> Result<Self> {
+        let (path, mut file) = open(manifest_path, manifest, "efi", manifest.uki.size)?;
+        let mut hash = Sha256::new();
+        each_piece(&path, &mut file, |bytes| {
+            hash.update(bytes);
+            Ok(())
+        })?;
+        let hash: [u8; 32] = hash.finalize().into();
+        if hex::encode(hash) != manifest.uki.sha256 {
+            return Err(changed(&path));
+        }
+        Ok(Self {
+            path,
+            file,
+            id: Hex32::from(hash),
+            version: manifest.version.to_string(),
+        })
+    }
+}
+
+fn open(manifest_path: &Path, manifest: &Manifest, ending: &str, size: u64) -> Result<(PathBuf, File)> {
+    let path = manifest_path.with_file_name(format!("{}.{ending}", manifest.name()));
+    let file = File::open(&path).doing("open the file of the build", &path)?;
+    let found = file.metadata().doing("look at", &path)?.len();
+    if found == size {
+        Ok((path, file))
+    } else {
+        Err(changed(&path))
+    }
+}
+
+fn changed(path: &Path) -> Error {
+    Error::Content(format!(
+        "{} is not what the manifest beside it describes: it was changed after the build, or belongs to another; build again",
+        path.display()
+    ))
+}
+
+fn each_piece(path: &Path, file: &mut File, mut take: impl FnMut(&[u8]) -> std::io::Result<()>) -> Result<()> {
+    let mut piece = vec![0; PIECE];
+    loop {
+        match file.read(&mut piece).doing("read", path)? {
+            0 => return Ok(()),
+            read => take(&piece[..read]).doing("check", path)?,
+        }
+    }
+}
+
+/// The payloads made so far, each in its place in the repository.
+#[derive(Debug)]
+pub(super) struct Payloads {
+    folder: PathBuf,
+    options: MakeOptions,
+    made: Vec<(&'static str, String, PayloadRef)>,
+}
+
+impl Payloads {
+    pub(super) fn new(repository: &Path, options: MakeOptions) -> Self {
+        Self {
+            folder: repository.join("payloads"),
+            options,
+            made: Vec::new(),
+        }
+    }
+
+    /// Makes the payload of `image`: a full one, or a delta from `base`. A delta that saves nothing is dropped.
+    pub(super) fn add(
+        &mut self,
+        name: &'static str,
+        image: &Image,
+        base: Option<&Image>,
+        progress: &Progress,
+    ) -> Result<()> {
+        let what = base.map_or_else(|| name.to_owned(), |base| format!("{name} from {}", base.version));
+        let step = progress.step("payload", &what);
+        let mut file = tempfile::Builder::new()
+            .prefix(".payload-")
+            .tempfile_in(&self.folder)
+            .doing("make a file in", &self.folder)?;
+        let source = base.map(|base| &base.file as &dyn twinhull_payload::Source);
+        let mut out = BufWriter::with_capacity(PIECE, file.as_file_mut());
+        let made = make(&image.file, source, &self.options, &mut out, &mut |done, total| {
+            step.advance(done, total);
+        });
+        let made = made
+            .map_err(|error| Error::Content(format!("cannot make the payload of {}: {error}", image.path.display())))?;
+        out.flush().doing("write a payload in", &self.folder)?;
+        drop(out);
+
+        let full = self
+            .made
+            .iter()
+            .find(|(of, _, payload)| *of == name && payload.base.is_none())
+            .map(|(_, _, payload)| payload.size);
+        if base.is_some() && full.is_some_and(|full| made.size >= full) {
+            step.done(&format!("{what}: dropped, it is no smaller than the full one"));
+            return Ok(());
+        }
+        let header_sha256 = Hex32::from(made.header_sha256.0);
+        let relative = format!("payloads/{header_sha256}.thp");
+        let target = self.folder.join(format!("{header_sha256}.thp"));
+        file.as_file()
+            .set_permissions(fs::Permissions::from_mode(0o644))
+            .doing("set the mode of", file.path())?;
+        file.as_file().sync_all().doing("flush", file.path())?;
+        file.persist(&target)
+            .map_err(|error| error.error)
+            .doing("move into place", &target)?;
+        twinhull_durable::flush_directory_of(&target)?;
+        step.done(&format!("{what}: {}", Size(made.size)));
+        let payload = PayloadRef {
+            path: relative,
+            size: made.size,
+            header_size: made.header_size,
+            header_sha256,
+            base: base.map(|base| base.id),
+        };
+        self.made.push((name, what, payload));
+        Ok(())
+    }
+
+    /// Those of the image `name`.
+    pub(super) fn of(&self, name: &str) -> Vec<PayloadRef> {
+        self.made
+            .iter()
+            .filter(|(of, _, _)| *of == name)
+            .map(|(_, _, payload)| payload.clone())
+            .collect()
+    }
+
+    /// What each is, and its size.
+    pub(super) fn summary(&self) -> Vec<(String, Size)> {
+        self.made
+            .iter()
+            .map(|(_, what, payload)| (what.clone(), Size(payload.size)))
+            .collect()
+    }
+}

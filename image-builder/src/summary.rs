@@ -1,0 +1,71 @@
+//! The last lines of a command: what was made, how large it is, and what to do next.
+
+use std::fmt::Write as _;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::build::Built;
+use crate::definition::size::Size;
+use crate::error::{Doing, Result};
+use crate::publish::Published;
+
+/// The artefacts of a build with apparent and real size, and the next command to try.
+pub fn built(built: &Built) -> Result<String> {
+    let mut text = table(&built.files)?;
+    if let Some(manifest) = built.files.last() {
+        let _ = writeln!(
+            text,
+            "next: twinhull publish --repo DIR --keys DIR --channel stable {}",
+            manifest.display()
+        );
+    }
+    Ok(text)
+}
+
+/// What was published and how large each payload is.
+pub fn published(published: &Published) -> String {
+    let mut text = String::new();
+    for (what, size) in &published.payloads {
+        let _ = writeln!(text, "{:>12}  {what}", size.to_string());
+    }
+    let name = published.manifest.name();
+    let _ = match &published.channel {
+        Some(channel) => writeln!(text, "{name} is published, and the channel {channel} offers it"),
+        None => writeln!(text, "{name} is published; no channel offers it yet (--channel)"),
+    };
+    text
+}
+
+/// One line for each file: its size, the room it takes, its path.
+pub fn table(files: &[PathBuf]) -> Result<String> {
+    let mut text = format!("{:>12} {:>12}  file\n", "size", "on disk");
+    for file in files {
+        let (apparent, real) = sizes(file)?;
+        let _ = writeln!(
+            text,
+            "{:>12} {:>12}  {}",
+            apparent.to_string(),
+            real.to_string(),
+            file.display()
+        );
+    }
+    Ok(text)
+}
+
+fn sizes(file: &Path) -> Result<(Size, Size)> {
+    let meta = file.metadata().doing("look at", file)?;
+    Ok((Size(meta.len()), Size(meta.blocks() * 512)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sparse_file_shows_both_sizes() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(3 << 30).unwrap();
+        let text = table(&[file.path().to_owned()]).unwrap();
+        assert!(text.contains("     3.0 GiB      0 bytes  /"), "{text}");
+    }
+}

@@ -1,0 +1,70 @@
+//! Step 2: from installed packages to the tree of an immutable image.
+//!
+//! The order of the parts matters: packages first, then what the definition lays over them, then what follows from the
+//! layout (system users, state), last what must not be there.
+
+mod clean;
+mod files;
+mod identity;
+mod modules;
+mod overlay;
+mod state;
+mod tmpfiles;
+mod units;
+mod users;
+
+use std::path::{Path, PathBuf};
+
+use crate::build::Context;
+use crate::build::packages::Packages;
+use crate::error::Result;
+use crate::tools::{cp, dpkg};
+
+pub use identity::os_release;
+
+/// The finished tree.
+#[derive(Debug)]
+pub struct Tree {
+    /// Its root directory.
+    pub path: PathBuf,
+    /// The release of its kernel, as `uname -r` says it.
+    pub kernel: String,
+    /// The text of its os-release file.
+    pub os_release: String,
+    /// Its packages: name and version, sorted.
+    pub packages: Vec<(String, String)>,
+}
+
+/// Makes the tree in the working folder.
+pub fn run(context: &Context<'_>, packages: &Packages) -> Result<Tree> {
+    let tree = context.work.join("tree");
+    cp::tree(&context.log, &packages.root, &tree)?;
+    if !context.options.debs.is_empty() {
+        dpkg::install(&context.log, &tree, &context.options.debs)?;
+    }
+    let mut listed = state::packages(&tree)?;
+    listed.extend(packages.boot_packages.iter().cloned());
+    listed.sort_unstable();
+    listed.dedup();
+    let kernel = modules::run(context, &packages.boot, &tree)?;
+    clean::run(&tree)?;
+    for overlay in &context.definition.overlays {
+        overlay::run(overlay, &tree)?;
+    }
+    overlay::modes(&context.definition.modes, &tree)?;
+    let os_release = identity::run(context, &tree, packages.time)?;
+    units::run(context, &tree)?;
+    users::run(context, &tree)?;
+    state::run(&tree)?;
+    Ok(Tree {
+        path: tree,
+        kernel,
+        os_release,
+        packages: listed,
+    })
+}
+
+/// The image's path of a file in the tree: absolute, for messages and for files that name it.
+fn in_image(tree: &Path, path: &Path) -> String {
+    format!("/{}", path.strip_prefix(tree).unwrap_or(path).display())
+}

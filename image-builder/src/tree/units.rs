@@ -1,0 +1,108 @@
+//! Which units start by themselves: what the definition enables and systemd's own presets, nothing else.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::files::{link, write};
+use crate::build::Context;
+use crate::definition::Definition;
+use crate::error::{Error, Result};
+use crate::tools::systemd;
+
+/// Units that would write at boot what an immutable image brings: into `/etc`, where it would hide what later releases
+/// bring, or into places that are read-only.
+const MASKED: [(&str, &str); 5] = [
+    ("ldconfig.service", "the cache of libraries is in the image"),
+    ("systemd-hwdb-update.service", "so is the hardware database"),
+    ("systemd-journal-catalog-update.service", "so is the message catalogue"),
+    ("systemd-update-done.service", "nothing waits for the marks it leaves"),
+    (
+        "systemd-boot-update.service",
+        "the boot loader is updated with care, not at every boot",
+    ),
+];
+
+/// The preset file made from the definition. Its number puts it before those of packages: the first line that matches wins.
+const OURS: &str = "/usr/lib/systemd/system-preset/00-twinhull-image.preset";
+
+/// The preset file that comes after all others.
+const REST: &str = "/usr/lib/systemd/system-preset/99-twinhull-rest.preset";
+
+/// Enables and masks units in `tree`.
+pub(super) fn run(context: &Context<'_>, tree: &Path) -> Result<()> {
+    let definition = context.definition;
+    for unit in definition.enable.iter().chain(&definition.disable) {
+        if !unit.contains(['*', '?', '[']) && !systemd::unit_exists(tree, unit) {
+            return Err(Error::Definition {
+                path: definition.path.clone(),
+                problem: format!("[units] names {unit}, which no package or overlay of the image brings"),
+            });
+        }
+    }
+    write(tree, OURS, presets(definition), 0o644)?;
+    write(
+        tree,
+        REST,
+        "# What is not enabled by an earlier file stays off: installing a package must not start it.\ndisable *\n",
+        0o644,
+    )?;
+    for unit in MASKED
+        .iter()
+        .map(|(unit, _)| *unit)
+        .chain(definition.mask.iter().map(String::as_str))
+    {
+        link(tree, &format!("/etc/systemd/system/{unit}"), "/dev/null")?;
+    }
+    systemd::preset_all(&context.log, tree)
+}
+
+/// The text of the preset file.
+fn presets(definition: &Definition) -> String {
+    let mut text = String::from("# Made from the image's definition.\n");
+    // What is masked is disabled as well: a preset of systemd's own would try to enable it.
+    let masked = MASKED
+        .iter()
+        .map(|(unit, _)| (*unit).to_owned())
+        .chain(definition.mask.iter().cloned())
+        .collect();
+    for (verb, units) in [
+        ("enable", &definition.enable),
+        ("disable", &definition.disable),
+        ("disable", &masked),
+    ] {
+        for unit in units {
+            // An instance is enabled by its template's name with the instance behind it.
+            let line = match unit
+                .split_once('@')
+                .and_then(|(name, rest)| rest.rsplit_once('.').map(|(instance, kind)| (name, instance, kind)))
+            {
+                Some((name, instance, kind)) if !instance.is_empty() => format!("{verb} {name}@.{kind} {instance}"),
+                _ => format!("{verb} {unit}"),
+            };
+            let _ = writeln!(text, "{line}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instances_are_written_as_presets_want_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.toml");
+        std::fs::write(&path, "product = \"p\"\n[units]\nenable = [\"ssh.service\", \"getty@tty1.service\"]\ndisable = [\"x@.service\"]\n").unwrap();
+        let definition = Definition::read(&path).unwrap();
+        let text = presets(&definition);
+        for line in [
+            "enable ssh.service",
+            "enable getty@.service tty1",
+            "disable x@.service",
+            "disable ldconfig.service",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+    }
+}
