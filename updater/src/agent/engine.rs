@@ -1,0 +1,128 @@
+//! The loop between decisions and effects.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Hands;
+use crate::install::Progress;
+use crate::machine::{self, Effect, Event, Known, Live, Problem, Rules, StoreError};
+
+/// The state of the agent, and where its durable part is kept.
+#[derive(Debug)]
+pub struct Engine {
+    file: PathBuf,
+    rules: Rules,
+    /// What is known and kept.
+    pub known: Known,
+    /// What is known for now.
+    pub live: Live,
+}
+
+/// The state could not be read or kept. Nothing was done that depends on it.
+pub type EngineError = StoreError;
+
+/// Told whenever something has changed, and while an install makes progress.
+pub(crate) type Watcher<'w> = dyn FnMut(&Known, &Live, Option<Progress>) + 'w;
+
+impl Engine {
+    /// Starts from what is kept in `file`.
+    ///
+    /// # Errors
+    /// The file is there and cannot be used.
+    pub fn open(file: PathBuf, rules: Rules) -> Result<Self, EngineError> {
+        Ok(Self {
+            known: machine::load(&file)?,
+            live: Live::default(),
+            file,
+            rules,
+        })
+    }
+
+    /// The rules it was opened with.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Reads again what is kept: somebody at the keyboard may have changed it.
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    pub fn reload(&mut self) -> Result<(), EngineError> {
+        self.known = machine::load(&self.file)?;
+        Ok(())
+    }
+
+    /// Lets the machine decide about `event`, does what it says, and goes on until there is nothing left to do but wait. Gives how
+    /// long.
+    ///
+    /// # Errors
+    /// The state cannot be kept; then nothing more is done.
+    pub fn run(
+        &mut self,
+        event: Event,
+        hands: &mut dyn Hands,
+        watcher: &mut Watcher<'_>,
+    ) -> Result<Duration, EngineError> {
+        let mut events = VecDeque::from([event]);
+        let mut wake = Duration::ZERO;
+        while let Some(event) = events.pop_front() {
+            let before = self.known.clone();
+            let decided = machine::decide(
+                before.clone(),
+                std::mem::take(&mut self.live),
+                event,
+                &self.rules,
+                &hands.now(),
+            );
+            let (known, live, effects) = decided;
+            self.live = live;
+            self.known = known;
+            if self.known != before {
+                // An effect must never be ahead of what is remembered of it.
+                machine::save(&self.file, &self.known)?;
+            }
+            watcher(&self.known, &self.live, None);
+            for effect in effects {
+                match effect {
+                    Effect::Wake(after) => wake = after,
+                    other => events.extend(self.carry_out(other, hands, watcher)),
+                }
+            }
+        }
+        Ok(wake)
+    }
+
+    fn carry_out(&self, effect: Effect, hands: &mut dyn Hands, watcher: &mut Watcher<'_>) -> Option<Event> {
+        tracing::debug!("{effect:?}");
+        match effect {
+            Effect::Look => Some(Event::Seen(hands.look())),
+            Effect::Check => Some(Event::Checked(hands.check())),
+            Effect::Install(version) => {
+                tracing::info!("installing {version}");
+                let mut watch = |progress| watcher(&self.known, &self.live, Some(progress));
+                let installed = hands.install(&version, &mut watch);
+                log("install", &installed);
+                Some(Event::Installed(installed))
+            }
+            Effect::Discard(version) => {
+                tracing::info!("taking {version} out of the other slot");
+                Some(Event::Discarded(hands.discard(&version)))
+            }
+            Effect::Take => Some(Event::Taken(hands.take())),
+            Effect::Release => Some(Event::Released(hands.release())),
+            Effect::Reboot => {
+                tracing::info!("rebooting");
+                hands.reboot().err().map(Event::RebootFailed)
+            }
+            Effect::Wake(_) => None,
+        }
+    }
+}
+
+fn log<T>(what: &str, outcome: &Result<T, Problem>) {
+    match outcome {
+        Ok(_) => tracing::info!("{what}: done"),
+        Err(problem) => tracing::error!("{what} ({}): {problem}", problem.code),
+    }
+}

@@ -1,0 +1,245 @@
+//! The effects on a real host.
+
+use std::fs::File;
+use std::io::Read;
+use std::time::Instant;
+
+use tokio::runtime::Handle;
+use twinhull_layout::{Product, Version};
+use twinhull_trust::{Client, SystemClock, TrustError};
+
+use super::{Hands, reboot};
+use crate::config::{Config, Updates};
+use crate::health;
+use crate::host::{BootDisk, BootDiskError, IdError, Running, RunningError, counted_boot, host_id};
+use crate::http::{Http, HttpError, HttpRepository};
+use crate::install::{self, InstallError, Progress, our_entries};
+use crate::io::{HostIo, OpenError};
+use crate::lock::FleetLock;
+use crate::machine::{Grant, Installed, Now, Offer, Problem, Seen};
+use crate::paths::Paths;
+
+/// Longest trusted root that is read, in bytes.
+const MAX_ROOT: u64 = 1024 * 1024;
+
+/// The agent on this host.
+#[derive(Debug)]
+pub struct Agent {
+    /// Where everything is.
+    pub paths: Paths,
+    /// What runs.
+    pub running: Running,
+    config: Config,
+    disk: BootDisk,
+    lock: Option<FleetLock>,
+    runtime: Handle,
+    started: Instant,
+}
+
+/// The agent cannot work on this host.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The host does not say what it runs.
+    #[error(transparent)]
+    Running(#[from] RunningError),
+    /// The boot disk cannot be told.
+    #[error(transparent)]
+    Disk(#[from] BootDiskError),
+    /// The host has no id to ask for the lock with.
+    #[error(transparent)]
+    Id(#[from] IdError),
+    /// There is no HTTP client.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// The configuration is for another product.
+    #[error(
+        "updates.product is {configured}, but this host runs {running}: changing the product takes a new installation"
+    )]
+    Product {
+        /// From the configuration.
+        configured: Product,
+        /// From os-release.
+        running: Product,
+    },
+}
+
+impl Agent {
+    /// Looks at the host once; what it finds cannot change before the next boot.
+    ///
+    /// # Errors
+    /// See [`AgentError`].
+    pub fn new(paths: Paths, config: Config, runtime: Handle) -> Result<Self, AgentError> {
+        let running = Running::read(&paths)?;
+        let configured = config.updates.as_ref().and_then(|updates| updates.product.as_ref());
+        if let Some(configured) = configured.filter(|configured| **configured != running.product) {
+            return Err(AgentError::Product {
+                configured: configured.clone(),
+                running: running.product,
+            });
+        }
+        let lock = match &config.lock {
+            None => None,
+            Some(lock) => {
+                let http = Http::for_commands(runtime.clone())?;
+                Some(FleetLock::new(
+                    http,
+                    lock.url.clone(),
+                    lock.group.clone(),
+                    host_id(&paths)?,
+                ))
+            }
+        };
+        Ok(Self {
+            disk: BootDisk::find(&paths)?,
+            paths,
+            running,
+            config,
+            lock,
+            runtime,
+            started: Instant::now(),
+        })
+    }
+
+    /// The boot disk, to read only.
+    ///
+    /// # Errors
+    /// It cannot be opened; only root may.
+    pub fn open_to_read(&self) -> Result<HostIo, OpenError> {
+        HostIo::open_to_read(&self.disk, &self.paths)
+    }
+
+    /// The boot disk.
+    ///
+    /// # Errors
+    /// It cannot be opened; only root may.
+    pub fn open(&self) -> Result<HostIo, OpenError> {
+        HostIo::open(&self.disk, &self.paths)
+    }
+
+    fn updates(&self) -> Result<&Updates, Problem> {
+        let missing = || Problem::new("no-repository", "no repository is configured");
+        self.config.updates.as_ref().ok_or_else(missing)
+    }
+
+    fn repository(&self) -> Result<HttpRepository, Problem> {
+        let http = Http::for_downloads(self.runtime.clone()).map_err(|error| Problem::new("network", error))?;
+        Ok(HttpRepository::new(http, self.updates()?.repository.clone()))
+    }
+
+    fn client(&self) -> Result<Client, InstallError> {
+        Ok(Client::open(&self.paths.metadata(), &trusted_root(&self.paths)?)?)
+    }
+
+    fn offer(&self) -> Result<Offer, Problem> {
+        let updates = self.updates()?;
+        let mut repository = self.repository()?;
+        let asked = self.client().and_then(|mut client| {
+            client.refresh(&mut repository, &SystemClock)?;
+            Ok(client.channel(&mut repository, &SystemClock, &self.running.product, &updates.channel)?)
+        });
+        let channel = asked.map_err(|error| error.problem())?;
+        match channel.releases.get(&self.running.arch) {
+            Some(version) => Ok(Offer {
+                version: version.clone(),
+                halted: channel.halted,
+            }),
+            None => Err(Problem::new(
+                "no-release",
+                format!("channel {} offers nothing for {}", updates.channel, self.running.arch),
+            )),
+        }
+    }
+
+    fn install_release(&self, version: &Version, watch: &mut dyn FnMut(Progress)) -> Result<Installed, Problem> {
+        let mut repository = self.repository()?;
+        let io = self.open().map_err(|error| Problem::new("disk", error))?;
+        let installed = self.client().and_then(|mut client| {
+            client.refresh(&mut repository, &SystemClock)?;
+            let running = &self.running;
+            let release = client.release(&mut repository, &SystemClock, &running.product, running.arch, version)?;
+            install::install(&io, &mut repository, running, &release, watch)
+        });
+        installed.map_err(|error| error.problem())
+    }
+}
+
+/// The bytes of the trusted root of the repository.
+///
+/// # Errors
+/// [`TrustError::TrustedRoot`].
+pub fn trusted_root(paths: &Paths) -> Result<Vec<u8>, TrustError> {
+    let path = paths.trusted_root();
+    let mut root = Vec::new();
+    File::open(&path)
+        .and_then(|file| file.take(MAX_ROOT).read_to_end(&mut root))
+        .map_err(|error| TrustError::TrustedRoot {
+            why: format!("cannot read {}: {error}", path.display()),
+        })?;
+    Ok(root)
+}
+
+impl Hands for Agent {
+    fn now(&self) -> Now {
+        Now {
+            wall: jiff::Timestamp::now(),
+            uptime: self.started.elapsed(),
+            // Nothing secret depends on it.
+            dice: uuid::Uuid::new_v4().as_fields().0,
+        }
+    }
+
+    fn look(&mut self) -> Result<Seen, Problem> {
+        let io = self.open_to_read().map_err(|error| Problem::new("disk", error))?;
+        let unhealthy =
+            health::read_report(&self.paths.health_report()).map(|report| (report.version, report.reasons.join("; ")));
+        match our_entries(&io, &self.running) {
+            Ok(entries) => Ok(Seen {
+                running: self.running.version.clone(),
+                trial: entries.on_trial(),
+                others: entries.others,
+                unhealthy,
+            }),
+            // Without the EFI system partition the firmware's word is the best there is: wait as long as it may be a trial.
+            Err(error) if counted_boot(&self.paths).is_none() => {
+                tracing::warn!("{error}");
+                Ok(Seen {
+                    running: self.running.version.clone(),
+                    trial: false,
+                    others: Vec::new(),
+                    unhealthy,
+                })
+            }
+            Err(error) => Err(error.problem()),
+        }
+    }
+
+    fn check(&mut self) -> Result<Offer, Problem> {
+        self.offer()
+    }
+
+    fn install(&mut self, version: &Version, watch: &mut dyn FnMut(Progress)) -> Result<Installed, Problem> {
+        // What an earlier release left behind must not be held against this one.
+        health::forget(&self.paths.health_report()).map_err(|error| Problem::new("state", error))?;
+        self.install_release(version, watch)
+    }
+
+    fn discard(&mut self, version: &Version) -> Result<(), Problem> {
+        let io = self.open().map_err(|error| Problem::new("disk", error))?;
+        install::discard(&io, &self.running, version).map_err(|error| error.problem())
+    }
+
+    fn take(&mut self) -> Grant {
+        match &self.lock {
+            Some(lock) => lock.take(),
+            None => Grant::Refused(Problem::new("lock-refused", "no lock server is configured")),
+        }
+    }
+
+    fn release(&mut self) -> Result<(), Problem> {
+        self.lock.as_ref().map_or(Ok(()), FleetLock::release)
+    }
+
+    fn reboot(&mut self) -> Result<(), Problem> {
+        reboot()
+    }
+}

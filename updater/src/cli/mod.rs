@@ -1,0 +1,135 @@
+//! What a person types.
+
+mod by_hand;
+mod check;
+mod config;
+mod exit;
+mod health;
+mod output;
+mod progress;
+mod recover;
+mod rollback;
+mod run;
+mod status;
+mod update;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use exit::Exit;
+
+use crate::paths::Paths;
+
+/// Keeps this host up to date: finds, verifies and installs the next release into the inactive slot
+#[derive(Debug, Parser)]
+#[command(name = "twinhull-updater", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Take this folder for the root of the file system
+    #[arg(long, global = true, hide = true, default_value = "/")]
+    root: PathBuf,
+}
+
+const AFTER_HELP: &str = "\
+Example:
+  twinhull-updater status                what runs, what is in the other slot, why it waits
+  twinhull-updater update                install now what the channel offers; the service reboots
+  twinhull-updater rollback --reboot     go back to the other slot
+
+Exit codes:
+  0  done, or nothing to do      3  refused; the reason is printed
+  1  failed                      4  another agent is at work
+  2  wrong usage                10  check: a release is available
+                                78  the configuration cannot be used";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show what runs, what is in the other slot, and what is being waited for
+    Status(Output),
+    /// Ask the repository what the channel offers, and change nothing
+    Check(Output),
+    /// Install now what the channel offers; the reboot is left to the service
+    Update(UpdateArgs),
+    /// Make the other slot boot next
+    Rollback(RollbackArgs),
+    /// Run as the update service
+    Run,
+    /// Check that this host is healthy; on trial, reboot if it is not
+    Health,
+    /// Show the configuration as it is after all files were merged
+    Config(ConfigArgs),
+    /// Give up what was remembered of the repository, after the memory of it was damaged
+    Recover(Output),
+}
+
+#[derive(Debug, Args)]
+struct Output {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct UpdateArgs {
+    /// Try a release again that failed on this host before
+    #[arg(long)]
+    retry: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+struct RollbackArgs {
+    /// Reboot at once
+    #[arg(long)]
+    reboot: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// Say for each value which file set it
+    #[arg(long)]
+    show_origin: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Cli {
+    /// Does what was asked for.
+    ///
+    /// # Errors
+    /// Anything that has no exit code of its own: what was being done, and why it failed.
+    pub fn run(self) -> anyhow::Result<Exit> {
+        let paths = Paths::below(self.root);
+        match self.command {
+            Command::Status(output) => status::run(&paths, &output),
+            Command::Check(output) => check::run(paths, output),
+            Command::Update(args) => update::run(paths, args),
+            Command::Rollback(args) => rollback::run(paths, args),
+            Command::Run => run::run(paths),
+            Command::Health => Ok(health::run(&paths)),
+            Command::Config(args) => config::run(&paths, &args),
+            Command::Recover(output) => recover::run(&paths, &output),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn command_line_is_well_formed_and_its_help_fits_a_screen() {
+        let mut command = Cli::command();
+        command.clone().debug_assert();
+        let help = command.render_help().to_string();
+        assert!(help.lines().count() <= 40, "{} lines", help.lines().count());
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+    }
+}

@@ -1,0 +1,188 @@
+//! The check with units and time of its own making, and real scripts.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use super::*;
+
+/// Units that go through a list of states, one for each look, and stay at the last.
+struct Fleet(RefCell<BTreeMap<String, Vec<UnitState>>>);
+
+impl Units for Fleet {
+    fn state(&self, name: &str) -> UnitState {
+        let mut units = self.0.borrow_mut();
+        let states = units.get_mut(name).unwrap();
+        if states.len() > 1 {
+            states.remove(0)
+        } else {
+            states[0].clone()
+        }
+    }
+}
+
+/// Time that only passes when somebody pauses.
+#[derive(Default)]
+struct Still(Cell<Duration>);
+
+impl Stopwatch for Still {
+    fn elapsed(&self) -> Duration {
+        self.0.get()
+    }
+
+    fn pause(&self, time: Duration) {
+        self.0.set(self.0.get() + time);
+    }
+}
+
+fn health(units: &[&str]) -> Health {
+    Health {
+        units: units.iter().map(|name| (*name).to_owned()).collect(),
+        settle: Duration::from_secs(5),
+        timeout: Duration::from_mins(1),
+        script: Duration::from_secs(10),
+    }
+}
+
+fn fleet(units: &[(&str, &[UnitState])]) -> Fleet {
+    Fleet(RefCell::new(
+        units
+            .iter()
+            .map(|(name, states)| ((*name).to_owned(), states.to_vec()))
+            .collect(),
+    ))
+}
+
+fn starting() -> UnitState {
+    UnitState::Other("activating".to_owned())
+}
+
+fn no_scripts() -> Vec<PathBuf> {
+    Vec::new()
+}
+
+#[test]
+fn unit_may_take_its_time() {
+    let fleet = fleet(&[("a.service", &[starting(), starting(), UnitState::Active])]);
+    assert_eq!(
+        check(&health(&["a.service"]), &fleet, &no_scripts(), &Still::default()),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn unit_that_never_comes_up_is_named_with_its_state_and_time() {
+    let fleet = fleet(&[("a.service", &[UnitState::Active]), ("b.service", &[starting()])]);
+    let wrong = check(
+        &health(&["a.service", "b.service"]),
+        &fleet,
+        &no_scripts(),
+        &Still::default(),
+    );
+    assert_eq!(wrong, ["unit b.service is activating after 60 s"]);
+}
+
+#[test]
+fn failed_unit_is_not_waited_for() {
+    let time = Still::default();
+    let fleet = fleet(&[("a.service", &[UnitState::Failed])]);
+    assert_eq!(
+        check(&health(&["a.service"]), &fleet, &no_scripts(), &time),
+        ["unit a.service is failed"]
+    );
+    assert_eq!(time.elapsed(), Duration::ZERO);
+}
+
+#[test]
+fn unit_that_comes_up_and_falls_over_is_noticed() {
+    let time = Still::default();
+    let fleet = fleet(&[("a.service", &[UnitState::Active, starting()])]);
+    let wrong = check(&health(&["a.service"]), &fleet, &no_scripts(), &time);
+    assert_eq!(wrong, ["unit a.service was active and now is activating"]);
+    assert_eq!(time.elapsed(), Duration::from_secs(5));
+}
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn script(&self, name: &str, text: &str) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt;
+        let path = self.0.path().join(name);
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+}
+
+#[test]
+fn scripts_run_in_order_and_each_failure_is_told_with_its_last_line() {
+    let folder = Folder::new();
+    let log = folder.0.path().join("log.txt");
+    folder.script(
+        "20-bad",
+        &format!(
+            "echo 20 >> {}; echo first; echo disk is slow >&2; exit 3",
+            log.display()
+        ),
+    );
+    folder.script("10-good", &format!("echo 10 >> {}", log.display()));
+    fs::write(folder.0.path().join("README"), "no script").unwrap();
+    let wrong = check(
+        &health(&[]),
+        &fleet(&[]),
+        &vec![folder.0.path().to_owned()],
+        &Still::default(),
+    );
+    assert_eq!(wrong.len(), 1, "{wrong:?}");
+    assert!(
+        wrong[0].ends_with("20-bad failed (exit status: 3): disk is slow"),
+        "{}",
+        wrong[0]
+    );
+    assert_eq!(fs::read_to_string(log).unwrap(), "10\n20\n");
+}
+
+#[test]
+fn script_that_hangs_is_killed_with_what_it_started() {
+    let folder = Folder::new();
+    let path = folder.script("10-hangs", "sleep 1000 & echo waiting; wait");
+    let wrong = scripts::run(&path, Duration::from_millis(300)).unwrap_err();
+    assert!(
+        wrong.contains("took longer than") && wrong.ends_with("waiting"),
+        "{wrong}"
+    );
+}
+
+#[test]
+fn script_that_cannot_be_run_is_unhealthy() {
+    let folder = Folder::new();
+    let path = folder.script("10-odd", "");
+    fs::write(&path, "#!/does/not/exist\n").unwrap();
+    assert!(
+        scripts::run(&path, Duration::from_secs(1))
+            .unwrap_err()
+            .starts_with("could not be run")
+    );
+}
+
+#[test]
+fn report_survives_and_is_forgotten_when_told() {
+    let folder = Folder::new();
+    let path = folder.0.path().join("deep/health.json");
+    let report = Report {
+        version: "1.2.0".parse().unwrap(),
+        at: Timestamp::UNIX_EPOCH,
+        reasons: vec!["unit a.service is failed".to_owned()],
+    };
+    write_report(&path, &report).unwrap();
+    assert_eq!(read_report(&path), Some(report));
+    forget(&path).unwrap();
+    assert_eq!(read_report(&path), None);
+}

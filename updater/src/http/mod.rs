@@ -1,0 +1,189 @@
+//! The one HTTP client: time-outs, bounds and error texts in one place. Proxies come from the usual environment variables.
+
+mod body;
+mod repository;
+mod text;
+
+use std::io::{self, Read};
+use std::sync::Once;
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+use reqwest::{Client, Url, header};
+use tokio::runtime::Handle;
+
+pub use body::Body;
+pub use repository::HttpRepository;
+use text::chain;
+pub(crate) use text::one_line;
+
+/// Longest wait for a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Longest wait for the next byte.
+const READ: Duration = Duration::from_secs(30);
+
+/// The most redirects that a download follows.
+const REDIRECTS: usize = 5;
+
+/// Why there is no answer, or none that helps.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The client cannot be made.
+    #[error("cannot set up the HTTP client: {0}")]
+    Client(String),
+    /// The server says that there is nothing there.
+    #[error("{url}: the server has no such file")]
+    NotFound {
+        /// The address.
+        url: Url,
+    },
+    /// The server answered, but not with what was asked for.
+    #[error("{url}: the server answered {status}")]
+    Status {
+        /// The address.
+        url: Url,
+        /// The answer.
+        status: reqwest::StatusCode,
+    },
+    /// No answer.
+    #[error("{url}: {reason}")]
+    Network {
+        /// The address.
+        url: Url,
+        /// What went wrong, from the outside in.
+        reason: String,
+    },
+}
+
+/// A client for blocking callers; the runtime behind it must be driven by another thread.
+#[derive(Debug, Clone)]
+pub struct Http {
+    client: Client,
+    runtime: Handle,
+}
+
+impl Http {
+    /// A client that follows redirects: for downloads, whose content is verified in any case.
+    ///
+    /// # Errors
+    /// [`HttpError::Client`].
+    pub fn for_downloads(runtime: Handle) -> Result<Self, HttpError> {
+        Self::new(runtime, Policy::limited(REDIRECTS))
+    }
+
+    /// A client that follows no redirect: a request that changes something must reach the server it was meant for.
+    ///
+    /// # Errors
+    /// [`HttpError::Client`].
+    pub fn for_commands(runtime: Handle) -> Result<Self, HttpError> {
+        Self::new(runtime, Policy::none())
+    }
+
+    fn new(runtime: Handle, redirects: Policy) -> Result<Self, HttpError> {
+        static PROVIDER: Once = Once::new();
+        // Fails only if there is one already, which then is this one.
+        PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+        let builder = || {
+            Client::builder()
+                .user_agent(concat!("twinhull-updater/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(CONNECT)
+                .read_timeout(READ)
+                .pool_max_idle_per_host(1)
+                .pool_idle_timeout(Duration::from_secs(5))
+        };
+        let client = builder().redirect(redirects).build().or_else(|error| {
+            // A host without any certificate authority can still use plain HTTP: what is fetched is signed.
+            tracing::warn!("no certificate authorities ({}): https:// will not work", chain(&error));
+            builder().redirect(Policy::none()).tls_certs_only([]).build()
+        });
+        Ok(Self {
+            client: client.map_err(|error| HttpError::Client(chain(&error)))?,
+            runtime,
+        })
+    }
+
+    /// Opens the file at `url` from byte `from` on.
+    ///
+    /// # Errors
+    /// No connection, no file, or another answer.
+    pub fn get(&self, url: &Url, from: u64) -> Result<Body, HttpError> {
+        let mut request = self.client.get(url.clone());
+        if from > 0 {
+            request = request.header(header::RANGE, format!("bytes={from}-"));
+        }
+        let response = self
+            .runtime
+            .block_on(request.send())
+            .map_err(|error| network(url, &error))?;
+        let status = response.status();
+        match status.as_u16() {
+            404 | 410 => Err(HttpError::NotFound { url: url.clone() }),
+            200 => {
+                // A server that knows no ranges sends all of it: pass over what is not wanted.
+                let mut body = Body::new(response, self.runtime.clone());
+                let skipped = io::copy(&mut (&mut body).take(from), &mut io::sink());
+                match skipped {
+                    Ok(count) if count == from => Ok(body),
+                    Ok(_) => Err(HttpError::Network {
+                        url: url.clone(),
+                        reason: "the file is shorter than it should be".to_owned(),
+                    }),
+                    Err(error) => Err(HttpError::Network {
+                        url: url.clone(),
+                        reason: error.to_string(),
+                    }),
+                }
+            }
+            206 if from > 0 => Ok(Body::new(response, self.runtime.clone())),
+            _ => Err(HttpError::Status {
+                url: url.clone(),
+                status,
+            }),
+        }
+    }
+
+    /// Posts a JSON text and takes at most `max` bytes of the answer, all within `limit`.
+    ///
+    /// # Errors
+    /// [`HttpError::Network`]. Any status is an answer.
+    pub fn post(
+        &self,
+        url: &Url,
+        headers: &[(&'static str, &'static str)],
+        json: String,
+        limit: Duration,
+        max: usize,
+    ) -> Result<(reqwest::StatusCode, Vec<u8>), HttpError> {
+        let mut request = self
+            .client
+            .post(url.clone())
+            .header(header::CONTENT_TYPE, "application/json")
+            .timeout(limit)
+            .body(json);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.runtime.block_on(async {
+            let mut response = request.send().await.map_err(|error| network(url, &error))?;
+            let mut bytes = Vec::new();
+            while let Some(chunk) = response.chunk().await.map_err(|error| network(url, &error))? {
+                bytes.extend_from_slice(&chunk[..chunk.len().min(max - bytes.len())]);
+                if bytes.len() == max {
+                    break;
+                }
+            }
+            Ok((response.status(), bytes))
+        })
+    }
+}
+
+fn network(url: &Url, error: &reqwest::Error) -> HttpError {
+    HttpError::Network {
+        url: url.clone(),
+        reason: chain(error),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! The boot entries on the EFI system partition.
+
+use twinhull_layout::BootEntry;
+
+use super::InstallError;
+use crate::host::Running;
+use crate::io::Io;
+
+/// Name of a kernel image that is being written. The loader only looks at `*.efi`.
+pub(super) const UNFINISHED: &str = "twinhull.new";
+
+/// Our boot entries, those of the running release apart from the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entries {
+    /// Of the running release: one, unless somebody changed something.
+    pub running: Vec<BootEntry>,
+    /// Of everything else.
+    pub others: Vec<BootEntry>,
+    /// Whether a kernel image was left unfinished.
+    pub unfinished: bool,
+}
+
+/// Reads them. Files with other names are not ours and are not mentioned.
+///
+/// # Errors
+/// The EFI system partition cannot be read.
+pub fn our_entries(io: &dyn Io, running: &Running) -> Result<Entries, InstallError> {
+    let names = io.entries().map_err(InstallError::esp("list the boot entries"))?;
+    Ok(Entries::of(&names, running))
+}
+
+impl Entries {
+    /// Those among the files `names`.
+    pub fn of(names: &[String], running: &Running) -> Self {
+        let entries = names.iter().filter_map(|name| name.parse::<BootEntry>().ok());
+        let (running, others) =
+            entries.partition(|entry| entry.product == running.product && entry.version == running.version);
+        Self {
+            running,
+            others,
+            unfinished: names.iter().any(|name| name == UNFINISHED),
+        }
+    }
+
+    /// Whether what runs has a boot counter and no entry without one.
+    pub fn on_trial(&self) -> bool {
+        !self.running.is_empty() && self.way_back().is_err()
+    }
+
+    /// The running release's entry without a counter: what the loader falls back to.
+    ///
+    /// # Errors
+    /// [`InstallError::NoWayBack`].
+    pub fn way_back(&self) -> Result<&BootEntry, InstallError> {
+        self.running
+            .iter()
+            .find(|entry| entry.tries.is_none())
+            .ok_or_else(|| InstallError::no_way_back(&self.running))
+    }
+}
+
+/// Gives an entry another counter, durably.
+pub(crate) fn rename(io: &dyn Io, from: &BootEntry, to: &BootEntry) -> Result<(), InstallError> {
+    if from == to {
+        return Ok(());
+    }
+    let (from, to) = (from.to_string(), to.to_string());
+    io.rename_entry(&from, &to)
+        .map_err(InstallError::esp(format!("rename {from} to {to}")))?;
+    io.flush_entries().map_err(InstallError::esp("flush the renaming"))
+}

@@ -1,0 +1,86 @@
+//! The update transaction: a signed release into the inactive slot.
+//!
+//! Each step is durable before the next begins, and the commit is one rename on the EFI system partition. Cut at any point, the
+//! running release still boots, and running the transaction again brings it to its end.
+//!
+//! 1. [`prepare`]: refuse what does not belong or does not fit; nothing has changed yet;
+//! 2. [`slot::invalidate`]: the other slot's boot entry goes, then its place in the partition table;
+//! 3. [`root`]: the root file system is streamed into the slot, its hash tree computed on the way;
+//! 4. [`read_back`]: all of it is read from the medium and compared with the signed root hash;
+//! 5. [`slot::assign`]: the partition table names the slot again;
+//! 6. [`kernel`]: the unified kernel image goes to the EFI system partition under a name that boots nothing, is flushed and
+//!    compared, and gets its name: committed.
+
+mod entries;
+mod error;
+mod kernel;
+mod prepare;
+mod read_back;
+mod repository;
+mod root;
+mod slot;
+mod steps;
+mod stream;
+
+use twinhull_layout::{BootEntry, Version};
+use twinhull_trust::ReleaseDocument;
+
+pub(crate) use entries::rename as rename_entry;
+pub use entries::{Entries, our_entries};
+pub use error::InstallError;
+pub(crate) use read_back::verify_slot;
+pub use repository::Repository;
+pub use slot::{Slots, table};
+use steps::Timer;
+pub use steps::{Progress, Step};
+
+use crate::host::Running;
+use crate::io::Io;
+use crate::machine::Installed;
+
+/// Installs `release` beside `running`.
+///
+/// # Errors
+/// See [`InstallError`]. Before the slot was touched nothing has changed; afterwards the slot is marked empty and has no boot
+/// entry.
+pub fn install(
+    io: &dyn Io,
+    repository: &mut dyn Repository,
+    running: &Running,
+    release: &ReleaseDocument,
+    watch: &mut dyn FnMut(Progress),
+) -> Result<Installed, InstallError> {
+    let mut timer = Timer::new(watch);
+    timer.begin(Step::Prepare, 0);
+    let plan = prepare::plan(io, repository, running, release)?;
+    slot::invalidate(io, running, plan.slot)?;
+
+    timer.begin(Step::Root, release.root.size);
+    let mut fetched = root::write(io, repository, &plan, release, &mut timer)?;
+
+    timer.begin(Step::ReadBack, release.root.size);
+    read_back::compare(io, &plan, release, &mut timer)?;
+    slot::assign(io, running, plan.slot, &release.version, &release.root.root_hash)?;
+
+    timer.begin(Step::Kernel, release.uki.size);
+    fetched += kernel::write(io, repository, &plan, release, &mut timer)?;
+    kernel::commit(io, &BootEntry::fresh(release.product.clone(), release.version.clone()))?;
+    Ok(Installed {
+        fetched,
+        phases: timer.finish(),
+    })
+}
+
+/// Takes a release that was installed and not booted yet out of the other slot.
+///
+/// # Errors
+/// The disk or the EFI system partition; or the release is the one that runs.
+pub fn discard(io: &dyn Io, running: &Running, version: &Version) -> Result<(), InstallError> {
+    if running.version == *version {
+        return Err(InstallError::Running {
+            version: version.clone(),
+        });
+    }
+    let slot = Slots::read(io, running)?.inactive();
+    slot::invalidate(io, running, slot)
+}

@@ -1,0 +1,212 @@
+//! What is refused before anything changes.
+
+use twinhull_layout::Slot;
+use twinhull_layout::table::SlotPartitions;
+use twinhull_payload::Header;
+use twinhull_trust::{Hex32, PayloadRef, ReleaseDocument};
+use twinhull_verity::{BLOCK_SIZE, partition_size};
+
+use super::entries::our_entries;
+use super::slot::Slots;
+use super::stream;
+use super::{InstallError, Repository};
+use crate::host::Running;
+use crate::io::Io;
+
+/// Room on the EFI system partition that is left alone, in bytes: folders grow, and FAT rounds up.
+const ESP_RESERVE: u64 = 1024 * 1024;
+
+/// What goes where, and from what.
+pub(super) struct Plan {
+    /// The slot that is written.
+    pub(super) slot: Slot,
+    /// Its partitions.
+    pub(super) partitions: SlotPartitions,
+    /// The payloads for the root, the best first.
+    pub(super) root: Vec<Candidate>,
+    /// The payloads for the kernel image, the best first.
+    pub(super) kernel: Vec<Candidate>,
+    /// The file name of the running release's boot entry.
+    pub(super) running_entry: String,
+}
+
+/// A payload that could be used.
+pub(super) struct Candidate {
+    /// Where it is.
+    pub(super) payload: PayloadRef,
+    /// Its header, verified.
+    pub(super) header: Header,
+}
+
+/// Checks everything that can be checked, fetches the headers of the payloads, and changes nothing.
+pub(super) fn plan(
+    io: &dyn Io,
+    repository: &mut dyn Repository,
+    running: &Running,
+    release: &ReleaseDocument,
+) -> Result<Plan, InstallError> {
+    belongs_here(running, release)?;
+    let slots = Slots::read(io, running)?;
+    let partitions = slots.inactive_partitions.clone();
+    fits_slot(release, slots.inactive(), &partitions)?;
+    let entries = our_entries(io, running)?;
+    let running_entry = entries.way_back()?.to_string();
+    fits_esp(io, release, &entries)?;
+
+    let root_base = Hex32::from(*running.root_hash.as_bytes());
+    let root = candidates(
+        repository,
+        &release.root.payloads,
+        root_base,
+        release.root.size,
+        "the root",
+    )?;
+    let kernel_base = stream::hash(io, &running_entry)?;
+    let kernel = candidates(
+        repository,
+        &release.uki.payloads,
+        kernel_base,
+        release.uki.size,
+        "the kernel image",
+    )?;
+    Ok(Plan {
+        slot: slots.inactive(),
+        partitions,
+        root,
+        kernel,
+        running_entry,
+    })
+}
+
+/// The signed document is for this host. That it is for this product, architecture and version was compared when it was read;
+/// what is installed is decided here once more, by the last hand before the disk.
+fn belongs_here(running: &Running, release: &ReleaseDocument) -> Result<(), InstallError> {
+    let name = release.target();
+    if release.product != running.product {
+        return Err(twinhull_trust::TrustError::WrongProduct {
+            name,
+            expected: running.product.clone(),
+            found: release.product.clone(),
+        }
+        .into());
+    }
+    if release.arch != running.arch {
+        return Err(twinhull_trust::TrustError::WrongArchitecture {
+            name,
+            expected: running.arch,
+            found: release.arch,
+        }
+        .into());
+    }
+    if release.version == running.version {
+        return Err(InstallError::Running {
+            version: release.version.clone(),
+        });
+    }
+    if let Some(minimum) = release
+        .minimum_from
+        .as_ref()
+        .filter(|minimum| running.version < **minimum)
+    {
+        return Err(InstallError::TooFar {
+            version: release.version.clone(),
+            minimum: minimum.clone(),
+            running: running.version.clone(),
+        });
+    }
+    if release.root.root_hash == running.root_hash {
+        return Err(InstallError::SameContent {
+            version: release.version.clone(),
+        });
+    }
+    Ok(())
+}
+
+fn fits_slot(release: &ReleaseDocument, slot: Slot, partitions: &SlotPartitions) -> Result<(), InstallError> {
+    let root = &release.root;
+    if !root.size.is_multiple_of(BLOCK_SIZE as u64) || partition_size(root.size / BLOCK_SIZE as u64) != root.verity_size
+    {
+        return Err(InstallError::Inconsistent(format!(
+            "a root of {} bytes has no hash tree of {} bytes",
+            root.size, root.verity_size
+        )));
+    }
+    let sizes = [
+        ("the root", root.size, partitions.root.size),
+        ("the hash tree", root.verity_size, partitions.verity.size),
+    ];
+    for (what, needed, available) in sizes {
+        if needed > available {
+            return Err(InstallError::TooLarge {
+                what,
+                place: format!("slot {slot}"),
+                needed,
+                available,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn fits_esp(io: &dyn Io, release: &ReleaseDocument, entries: &super::Entries) -> Result<(), InstallError> {
+    let mut available = io
+        .free_for_entries()
+        .map_err(InstallError::esp("measure the free space"))?;
+    // What will be removed to make room.
+    for entry in &entries.others {
+        let name = entry.to_string();
+        available += io
+            .entry_size(&name)
+            .map_err(InstallError::esp(format!("measure {name}")))?;
+    }
+    let needed = release.uki.size.saturating_add(ESP_RESERVE);
+    if needed > available {
+        return Err(InstallError::TooLarge {
+            what: "the kernel image",
+            place: "the EFI system partition".to_owned(),
+            needed,
+            available,
+        });
+    }
+    Ok(())
+}
+
+/// The payloads this host can use, smallest first, with their headers.
+fn candidates(
+    repository: &mut dyn Repository,
+    payloads: &[PayloadRef],
+    base: Hex32,
+    size: u64,
+    what: &'static str,
+) -> Result<Vec<Candidate>, InstallError> {
+    let usable = |payload: &&PayloadRef| payload.base.is_none_or(|needed| needed == base);
+    let mut usable: Vec<&PayloadRef> = payloads.iter().filter(usable).collect();
+    usable.sort_by_key(|payload| payload.size);
+    // One with a base and one without are enough: the second is for when the base turns out damaged.
+    let delta = usable.iter().find(|payload| payload.base.is_some());
+    let full = usable.iter().find(|payload| payload.base.is_none());
+    let mut chosen: Vec<&PayloadRef> = delta.into_iter().chain(full).copied().collect();
+    chosen.sort_by_key(|payload| payload.size);
+    if chosen.is_empty() {
+        return Err(InstallError::NoPayload { what });
+    }
+    chosen
+        .into_iter()
+        .map(|payload| {
+            let header = stream::header(repository, payload)?;
+            let promised = (payload.size, size, payload.base.is_some());
+            let found = (header.payload_size(), header.output_size(), header.base_size() > 0);
+            if promised == found {
+                Ok(Candidate {
+                    payload: payload.clone(),
+                    header,
+                })
+            } else {
+                Err(InstallError::Inconsistent(format!(
+                    "{} has other sizes than the release says",
+                    payload.path
+                )))
+            }
+        })
+        .collect()
+}

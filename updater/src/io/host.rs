@@ -1,0 +1,164 @@
+//! The real thing.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use twinhull_layout::paths::ENTRIES;
+use uuid::Uuid;
+
+use super::{Io, block_cache};
+use crate::host::BootDisk;
+use crate::paths::Paths;
+
+/// The most files that are listed on the EFI system partition.
+const MAX_ENTRIES: usize = 1000;
+
+/// The machine this runs on.
+#[derive(Debug)]
+pub struct HostIo {
+    disk: File,
+    sector_size: u64,
+    root: File,
+    entries: PathBuf,
+}
+
+/// A device cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open {}: {source}", path.display())]
+pub struct OpenError {
+    /// The device.
+    pub path: PathBuf,
+    /// The reason.
+    #[source]
+    pub source: io::Error,
+}
+
+impl HostIo {
+    /// Opens the boot disk for reading and writing.
+    ///
+    /// # Errors
+    /// A device cannot be opened.
+    pub fn open(disk: &BootDisk, paths: &Paths) -> Result<Self, OpenError> {
+        Self::open_with(disk, paths, OpenOptions::new().read(true).write(true))
+    }
+
+    /// Opens the boot disk for reading; every write fails.
+    ///
+    /// # Errors
+    /// A device cannot be opened.
+    pub fn open_to_read(disk: &BootDisk, paths: &Paths) -> Result<Self, OpenError> {
+        Self::open_with(disk, paths, OpenOptions::new().read(true))
+    }
+
+    fn open_with(disk: &BootDisk, paths: &Paths, options: &OpenOptions) -> Result<Self, OpenError> {
+        let open = |path: &Path, options: &OpenOptions| {
+            options.open(path).map_err(|source| OpenError {
+                path: path.to_owned(),
+                source,
+            })
+        };
+        Ok(Self {
+            disk: open(&disk.device, options)?,
+            sector_size: disk.sector_size,
+            root: open(&disk.root, OpenOptions::new().read(true))?,
+            entries: paths.esp().join(ENTRIES),
+        })
+    }
+
+    fn entry(&self, name: &str) -> PathBuf {
+        self.entries.join(name)
+    }
+}
+
+impl Io for HostIo {
+    fn disk_size(&self) -> io::Result<u64> {
+        (&self.disk).seek(SeekFrom::End(0))
+    }
+
+    fn sector_size(&self) -> u64 {
+        self.sector_size
+    }
+
+    fn read_disk(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.disk.read_exact_at(buffer, offset)
+    }
+
+    fn write_disk(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.disk.write_all_at(bytes, offset)
+    }
+
+    fn flush_disk(&self) -> io::Result<()> {
+        self.disk.sync_all()
+    }
+
+    fn forget_disk(&self, offset: u64, length: u64) -> io::Result<()> {
+        block_cache::forget(&self.disk, offset, length)
+    }
+
+    fn read_root(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.root.read_exact_at(buffer, offset)
+    }
+
+    fn entries(&self) -> io::Result<Vec<String>> {
+        fs::read_dir(&self.entries)?
+            .take(MAX_ENTRIES)
+            .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+            .collect()
+    }
+
+    fn free_for_entries(&self) -> io::Result<u64> {
+        let space = nix::sys::statvfs::statvfs(&self.entries)?;
+        Ok(space.blocks_available() * space.fragment_size())
+    }
+
+    fn entry_size(&self, name: &str) -> io::Result<u64> {
+        Ok(fs::metadata(self.entry(name))?.len())
+    }
+
+    fn read_entry(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        File::open(self.entry(name))?.read_exact_at(buffer, offset)
+    }
+
+    fn create_entry(&self, name: &str) -> io::Result<()> {
+        File::create(self.entry(name)).map(drop)
+    }
+
+    fn write_entry(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        OpenOptions::new()
+            .write(true)
+            .open(self.entry(name))?
+            .write_all_at(bytes, offset)
+    }
+
+    fn flush_entry(&self, name: &str) -> io::Result<()> {
+        let file = File::open(self.entry(name))?;
+        file.sync_all()?;
+        block_cache::forget(&file, 0, file.metadata()?.len())
+    }
+
+    fn rename_entry(&self, from: &str, to: &str) -> io::Result<()> {
+        let to = self.entry(to);
+        if to.exists() {
+            return Err(io::Error::from(io::ErrorKind::AlreadyExists));
+        }
+        fs::rename(self.entry(from), to)
+    }
+
+    fn remove_entry(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.entry(name))
+    }
+
+    fn flush_entries(&self) -> io::Result<()> {
+        let folder = File::open(&self.entries)?;
+        folder.sync_all()?;
+        // FAT keeps its allocation table apart from the folder: only the whole file system is known to be there.
+        nix::unistd::syncfs(folder)?;
+        Ok(())
+    }
+
+    fn new_ids(&self) -> [Uuid; 3] {
+        [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()]
+    }
+}

@@ -1,0 +1,26 @@
+//! The agent of a Twinhull host: finds, verifies and writes the next release into the inactive slot, waits for its turn,
+//! reboots, proves the release healthy or falls back.
+//!
+//! - [`machine`]: the decisions, pure;
+//! - [`agent`]: carries them out; [`daemon`]: for ever;
+//! - [`install`]: the update transaction, through [`io`]; [`rollback`]: the way back by hand;
+//! - [`http`], [`lock`], [`health`]: the repository, the reboot lock, and being healthy;
+//! - [`config`], [`paths`], [`host`]: what the agent is told and where it is; [`status`]: what it tells;
+//! - [`cli`]: what a person types.
+
+pub mod agent;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+mod drop_ins;
+pub mod health;
+pub mod host;
+pub mod http;
+pub mod install;
+pub mod io;
+pub mod lock;
+pub mod machine;
+pub mod paths;
+pub mod rollback;
+pub mod runtime;
+pub mod status;

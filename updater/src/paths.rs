@@ -1,0 +1,77 @@
+//! Every path the agent touches, below one root, so that a test can give it another.
+
+use std::path::{Path, PathBuf};
+
+use twinhull_layout::paths;
+
+/// The file system as the agent sees it. On a host the root is `/`.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    root: PathBuf,
+}
+
+impl Paths {
+    /// The paths below `root`; `/` on a host.
+    pub fn below(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// `absolute` below the root.
+    pub fn at(&self, absolute: impl AsRef<Path>) -> PathBuf {
+        let absolute = absolute.as_ref();
+        self.root.join(absolute.strip_prefix("/").unwrap_or(absolute))
+    }
+
+    /// Durable state of the agent.
+    pub fn state(&self) -> PathBuf {
+        self.at(paths::AGENT_STATE)
+    }
+
+    /// The state machine's file.
+    pub fn state_file(&self) -> PathBuf {
+        self.state().join("state.json")
+    }
+
+    /// Verified metadata and version floors of the repository.
+    pub fn metadata(&self) -> PathBuf {
+        self.state().join("metadata")
+    }
+
+    /// What the last failed health check found.
+    pub fn health_report(&self) -> PathBuf {
+        self.state().join("health.json")
+    }
+
+    /// What the agent tells `status`; ends with the boot.
+    pub fn status_file(&self) -> PathBuf {
+        self.at(paths::AGENT_RUN).join("status.json")
+    }
+
+    /// The file whose lock says which agent may act.
+    pub fn agent_lock(&self) -> PathBuf {
+        self.at(paths::AGENT_RUN).join("agent.lock")
+    }
+
+    /// The EFI system partition.
+    pub fn esp(&self) -> PathBuf {
+        self.at(paths::ESP_MOUNT)
+    }
+
+    /// The trusted root of the repository, in the verified image.
+    pub fn trusted_root(&self) -> PathBuf {
+        self.at(paths::TRUSTED_ROOT)
+    }
+
+    /// Folders of configuration drop-ins, the weakest first.
+    pub fn config_folders(&self) -> Vec<PathBuf> {
+        ["/usr/lib", "/etc", "/run"]
+            .iter()
+            .map(|base| self.at(base).join("twinhull-updater/config.d"))
+            .collect()
+    }
+
+    /// Folders of health checks, the weakest first.
+    pub fn health_folders(&self) -> Vec<PathBuf> {
+        vec![self.at(paths::HEALTH_CHECKS), self.at(paths::HOST_HEALTH_CHECKS)]
+    }
+}

@@ -1,0 +1,282 @@
+//! Everything a person or a machine may want to know of this host's updates.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use twinhull_layout::table::SlotContent;
+use twinhull_layout::{Arch, Product, RootHash, Slot, Version};
+
+use super::Told;
+use crate::host::Running;
+use crate::install::{InstallError, Progress, Slots, our_entries};
+use crate::io::Io;
+use crate::machine::{Belief, Check, Failure, Known, Live, Phase, Record, Situation};
+
+/// The release that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RunningSlot {
+    /// What it is.
+    pub product: Product,
+    /// Which release.
+    pub version: Version,
+    /// For which architecture.
+    pub arch: Arch,
+    /// The content of `/`.
+    pub root_hash: RootHash,
+    /// Its slot; `None` if the disk could not be read.
+    pub slot: Option<Slot>,
+    /// The file names of its boot entries; one, unless somebody changed something.
+    pub entries: Vec<String>,
+}
+
+/// The slot that does not run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OtherSlot {
+    /// Which.
+    pub slot: Slot,
+    /// The release in it; `None` if it holds nothing that may boot.
+    pub version: Option<Version>,
+    /// The file names of all boot entries that are not the running release's.
+    pub entries: Vec<String>,
+}
+
+/// The answer to `status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// What runs.
+    pub running: RunningSlot,
+    /// The other slot; `None` if the disk could not be read.
+    pub other: Option<OtherSlot>,
+    /// Why the disk or the boot entries could not be read, if they could not.
+    pub disk_problem: Option<String>,
+    /// Whether the service has told anything in this boot.
+    pub service: bool,
+    /// What is going on.
+    pub state: Situation,
+    /// How far an install is.
+    pub progress: Option<Progress>,
+    /// Whether this host may hold the reboot lock.
+    pub lock: Belief,
+    /// The newest release that was healthy here: nothing older is installed.
+    pub floor: Option<Version>,
+    /// The last look at the repository.
+    pub last_check: Option<Check>,
+    /// Releases that failed here.
+    pub failed: BTreeMap<Version, Failure>,
+    /// What happened, oldest first.
+    pub history: Vec<Record>,
+}
+
+impl Report {
+    /// Puts it together from what runs, what is kept, what the service told, and the disk if it can be read.
+    pub fn new(running: &Running, known: Known, told: Option<Told>, disk: Result<&dyn Io, String>) -> Self {
+        let state = match &told {
+            Some(told) => told.situation.clone(),
+            None => Situation::of(&known, &Live::default()),
+        };
+        let mut report = Self {
+            running: RunningSlot {
+                product: running.product.clone(),
+                version: running.version.clone(),
+                arch: running.arch,
+                root_hash: running.root_hash,
+                slot: None,
+                entries: Vec::new(),
+            },
+            other: None,
+            disk_problem: None,
+            service: told.is_some(),
+            state,
+            progress: told.and_then(|told| told.progress),
+            lock: known.lock,
+            floor: known.floor,
+            last_check: known.last_check,
+            failed: known.failed,
+            history: known.history,
+        };
+        let read = disk.and_then(|io| report.read_disk(io, running).map_err(|error| error.to_string()));
+        report.disk_problem = read.err();
+        report
+    }
+
+    fn read_disk(&mut self, io: &dyn Io, running: &Running) -> Result<(), InstallError> {
+        let slots = Slots::read(io, running)?;
+        self.running.slot = Some(slots.active);
+        let entries = our_entries(io, running)?;
+        self.running.entries = entries.running.iter().map(ToString::to_string).collect();
+        self.other = Some(OtherSlot {
+            slot: slots.inactive(),
+            version: match slots.inactive_partitions.content() {
+                SlotContent::Release(version) => Some(version),
+                SlotContent::Empty => None,
+            },
+            entries: entries.others.iter().map(ToString::to_string).collect(),
+        });
+        Ok(())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let running = &self.running;
+        write!(out, "{} {} ({})", running.product, running.version, running.arch)?;
+        if let Some(slot) = running.slot {
+            write!(out, ", running from slot {slot}")?;
+        }
+        writeln!(out)?;
+        row(out, "state", self.state_text())?;
+        if let Some(progress) = &self.progress {
+            let percent = (progress.done * 100).checked_div(progress.total).unwrap_or(0);
+            row(out, "progress", format_args!("{}: {percent} %", progress.step))?;
+        }
+        if let (Some(reason), Some(since)) = (&self.state.reason, self.state.reason_since) {
+            row(out, "because", format_args!("{reason} (since {})", short(since)))?;
+        }
+        if let Some(other) = &self.other {
+            let content = match &other.version {
+                Some(version) => version.to_string(),
+                None => "empty".to_owned(),
+            };
+            let entries = if other.entries.is_empty() {
+                "no boot entry".to_owned()
+            } else {
+                other.entries.join(", ")
+            };
+            row(out, "other slot", format_args!("{}: {content}; {entries}", other.slot))?;
+        }
+        if let Some(problem) = &self.disk_problem {
+            row(out, "disk", problem)?;
+        }
+        match &self.last_check {
+            Some(check) => row(out, "last check", check_text(check))?,
+            None => row(out, "last check", "never")?,
+        }
+        row(
+            out,
+            "lock",
+            match self.lock {
+                Belief::Free => "not held by this host",
+                Belief::Unsure => "may be held by this host",
+                Belief::Held => "held by this host",
+            },
+        )?;
+        if let Some(floor) = &self.floor {
+            row(out, "floor", format_args!("{floor}: nothing older is installed"))?;
+        }
+        for (version, failure) in &self.failed {
+            row(
+                out,
+                "failed here",
+                format_args!("{version} on {}: {}", short(failure.since), failure.reason),
+            )?;
+        }
+        if !self.service {
+            row(
+                out,
+                "service",
+                "has not run since the last boot: `systemctl status twinhull-updater`",
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    fn state_text(&self) -> String {
+        let version = self
+            .state
+            .version
+            .as_ref()
+            .map_or_else(String::new, |version| format!(" {version}"));
+        let since = self
+            .state
+            .since
+            .map_or_else(String::new, |since| format!(" since {}", short(since)));
+        match self.state.phase {
+            Phase::Idle if self.state.code.is_none() => "up to date".to_owned(),
+            Phase::Idle => "nothing to do".to_owned(),
+            Phase::Trial => "on trial: not yet blessed".to_owned(),
+            Phase::Installing => format!("installing{version}{since}"),
+            Phase::Staged => format!(
+                "{}is installed and boots next{since}",
+                version.trim_start().to_owned() + " "
+            ),
+            Phase::Rebooting => format!("rebooting into{version}{since}"),
+            Phase::RollbackPending => format!("going back to{version} at the next boot{since}"),
+        }
+    }
+}
+
+fn check_text(check: &Check) -> String {
+    let offered = check
+        .offered
+        .as_ref()
+        .map_or_else(String::new, |version| format!(", {version} is offered"));
+    let problem = check
+        .problem
+        .as_ref()
+        .map_or_else(String::new, |problem| format!(": {problem}"));
+    format!("{}{offered}{problem}", short(check.at))
+}
+
+fn row(out: &mut fmt::Formatter<'_>, name: &str, value: impl fmt::Display) -> fmt::Result {
+    writeln!(out, "  {name:<11}  {value}")
+}
+
+/// Without fractions of a second.
+fn short(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Problem;
+
+    #[test]
+    fn every_reason_to_wait_is_shown_with_its_time() {
+        let at: Timestamp = "2026-01-02T03:04:05.678Z".parse().unwrap();
+        let running = Running {
+            product: "twinhull-server".parse().unwrap(),
+            version: "1.0.0".parse().unwrap(),
+            root_hash: RootHash::from([7; 32]),
+            arch: Arch::X86_64,
+        };
+        let mut known = Known::default();
+        known.failed.insert(
+            "1.2.0".parse().unwrap(),
+            Failure {
+                code: "not-healthy".to_owned(),
+                reason: "3 boots did not become healthy".to_owned(),
+                since: at,
+            },
+        );
+        known.attempt = Some(crate::machine::Attempt {
+            version: "1.1.0".parse().unwrap(),
+            since: at,
+            stage: crate::machine::Stage::Staged,
+        });
+        let mut live = Live::default();
+        live.wait(at, Problem::new("lock-held", "held by X since Y"));
+        let told = Told::new(&known, &live, None);
+        assert_eq!(told.line(), "staged 1.1.0: held by X since Y");
+
+        let report = Report::new(&running, known, Some(told), Err("only root may".to_owned()));
+        let text = report.to_string();
+        for line in [
+            "twinhull-server 1.0.0 (x86_64)\n",
+            "  state        1.1.0 is installed and boots next since 2026-01-02T03:04:05Z\n",
+            "  because      held by X since Y (since 2026-01-02T03:04:05Z)\n",
+            "  disk         only root may\n",
+            "  failed here  1.2.0 on 2026-01-02T03:04:05Z: 3 boots did not become healthy\n",
+        ] {
+            assert!(text.contains(line), "{line} in:\n{text}");
+        }
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["state"]["code"], "lock-held");
+        assert_eq!(json["state"]["phase"], "staged");
+        assert_eq!(json["failed"]["1.2.0"]["code"], "not-healthy");
+    }
+}

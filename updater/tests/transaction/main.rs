@@ -1,0 +1,13 @@
+//! The update transaction on a disk with a real partition table: what it does, what it refuses, and what a power cut leaves.
+
+// The fixtures fail loudly, like any test.
+#![allow(clippy::unwrap_used)]
+
+mod crash;
+mod host;
+mod oracle;
+mod recorder;
+mod refusals;
+mod server;
+mod turn;
+mod world;

@@ -1,0 +1,368 @@
+//! What is refused, each with its own code, and what a refusal leaves behind: nothing.
+
+use std::io;
+
+use twinhull_trust::ReleaseDocument;
+use twinhull_updater::install::{InstallError, install};
+use twinhull_updater::machine::Installed;
+
+use crate::oracle;
+use crate::recorder::{Machine, Recorder};
+use crate::world::{ARCH, Files, Image, images, release, version};
+
+/// A host on 1.0.0 whose other slot is empty, and the release 1.1.0.
+struct Case {
+    images: [Image; 3],
+    io: Recorder,
+    release: ReleaseDocument,
+    files: Files,
+}
+
+impl Case {
+    fn new() -> Self {
+        let images = images();
+        let (release, files) = release(&images[2], Some(&images[1]));
+        Self {
+            io: Recorder::new(Machine::new(&images[1], None), &images[1]),
+            images,
+            release,
+            files: Files::new(files),
+        }
+    }
+
+    fn install(&mut self) -> Result<Installed, InstallError> {
+        let running = self.images[1].running();
+        install(&self.io, &mut self.files, &running, &self.release, &mut |_| {})
+    }
+
+    /// Refused with `code`, and nothing on the machine that was not there before but bytes in an empty slot.
+    #[track_caller]
+    fn refused(mut self, code: &str) -> InstallError {
+        let before = self.io.machine();
+        let error = self.install().unwrap_err();
+        assert_eq!(error.code(), code, "{error}");
+        let after = self.io.machine();
+        let (gpt_before, gpt_after) = (oracle::table(&before).unwrap(), oracle::table(&after).unwrap());
+        assert!(gpt_before.partitions().eq(gpt_after.partitions()), "{error}");
+        let mut entries = after.entries.clone();
+        // A kernel image that is being written has a name that boots nothing, and is removed by the next attempt.
+        entries.remove("twinhull.new");
+        assert_eq!(entries, before.entries, "{error}");
+        assert_eq!(oracle::boots(&after, &self.images), Ok(version("1.0.0")));
+        error
+    }
+
+    /// The same, and not one byte was written.
+    #[track_caller]
+    fn refused_untouched(self, code: &str) {
+        let before = self.io.machine();
+        let (io, log);
+        {
+            let mut case = self;
+            let error = case.install().unwrap_err();
+            assert_eq!(error.code(), code, "{error}");
+            (io, log) = case.io.into_parts();
+        }
+        assert_eq!(log, []);
+        assert_eq!(io, before);
+    }
+
+    fn delta_of_root(&self) -> String {
+        self.release
+            .root
+            .payloads
+            .iter()
+            .find(|payload| payload.base.is_some())
+            .unwrap()
+            .path
+            .clone()
+    }
+
+    fn flip(&mut self, path: &str, at: usize) {
+        self.files.files.get_mut(path).unwrap()[at] ^= 0x10;
+    }
+}
+
+#[test]
+fn good_release_is_installed_from_what_runs() {
+    let mut case = Case::new();
+    let installed = case.install().unwrap();
+    let machine = case.io.machine();
+    assert_eq!(oracle::boots(&machine, &case.images), Ok(version("1.1.0")));
+    assert_eq!(machine.entries[&case.images[2].fresh_entry()], case.images[2].kernel);
+    assert!(machine.entries.contains_key(&case.images[1].entry()));
+    assert!(
+        installed.fetched < case.images[2].root.len() as u64 / 2,
+        "{}",
+        installed.fetched
+    );
+    let phases: Vec<&str> = installed.phases.iter().map(|spent| spent.phase.as_str()).collect();
+    assert_eq!(phases, ["prepare", "root", "read back", "kernel"]);
+}
+
+#[test]
+fn second_run_finds_everything_in_place_and_fetches_headers_only() {
+    let mut case = Case::new();
+    case.install().unwrap();
+    let before = case.io.machine();
+    let again = case.install().unwrap();
+    // The kernel image is small and is always written anew.
+    let kernel = case
+        .release
+        .uki
+        .payloads
+        .iter()
+        .map(|payload| payload.size)
+        .sum::<u64>();
+    let headers = case
+        .release
+        .root
+        .payloads
+        .iter()
+        .map(|payload| payload.header_size)
+        .sum::<u64>();
+    assert!(again.fetched <= kernel + headers, "{}", again.fetched);
+    assert_eq!(case.io.machine().entries, before.entries);
+    assert_eq!(oracle::boots(&case.io.machine(), &case.images), Ok(version("1.1.0")));
+}
+
+#[test]
+fn flipped_byte_in_a_header_is_refused_before_anything_is_written() {
+    for at in [3, 20, 60, 100] {
+        let mut case = Case::new();
+        let path = case.delta_of_root();
+        case.flip(&path, at);
+        case.refused_untouched("payload");
+    }
+}
+
+#[test]
+fn flipped_byte_in_a_blob_is_refused_and_nothing_becomes_bootable() {
+    let mut case = Case::new();
+    let path = case.delta_of_root();
+    let last = case.files.files[&path].len() - 1;
+    case.flip(&path, last);
+    let error = case.refused("payload");
+    assert!(error.to_string().contains("damaged on its way"), "{error}");
+}
+
+#[test]
+fn flipped_byte_in_the_kernel_image_is_refused() {
+    let mut case = Case::new();
+    let paths: Vec<String> = case
+        .release
+        .uki
+        .payloads
+        .iter()
+        .map(|payload| payload.path.clone())
+        .collect();
+    for path in paths {
+        let last = case.files.files[&path].len() - 1;
+        case.flip(&path, last);
+    }
+    // The root is in place by then, under its name, and without an entry nothing boots it.
+    let error = case.install().unwrap_err();
+    assert_eq!(error.code(), "payload");
+    let machine = case.io.machine();
+    assert_eq!(oracle::boots(&machine, &case.images), Ok(version("1.0.0")));
+    assert!(!machine.entries.contains_key(&case.images[2].fresh_entry()));
+}
+
+#[test]
+fn payload_that_goes_on_or_ends_early_is_refused() {
+    let mut case = Case::new();
+    let path = case.delta_of_root();
+    case.files.files.get_mut(&path).unwrap().push(0);
+    case.refused("payload");
+
+    let mut case = Case::new();
+    let path = case.delta_of_root();
+    case.files.files.get_mut(&path).unwrap().pop();
+    case.refused("payload");
+}
+
+#[test]
+fn missing_payload_is_a_network_fault() {
+    let mut case = Case::new();
+    let path = case.delta_of_root();
+    case.files.files.remove(&path);
+    case.refused_untouched("network");
+}
+
+#[test]
+fn downloads_that_break_off_are_taken_up_where_they_broke() {
+    let mut case = Case::new();
+    case.release.root.payloads.retain(|payload| payload.base.is_none());
+    // Enough for one segment and a bit.
+    case.files.cut_after = Some(1_200_000);
+    case.install().unwrap();
+    assert_eq!(oracle::boots(&case.io.machine(), &case.images), Ok(version("1.1.0")));
+    let path = &case.release.root.payloads[0].path;
+    let from: Vec<u64> = case
+        .files
+        .opened
+        .iter()
+        .filter(|(opened, _)| opened == path)
+        .map(|(_, from)| *from)
+        .collect();
+    assert!(from.len() >= 3 && from.is_sorted(), "{from:?}");
+}
+
+#[test]
+fn download_that_gets_nowhere_is_given_up() {
+    let mut case = Case::new();
+    case.release.root.payloads.retain(|payload| payload.base.is_none());
+    let header = usize::try_from(case.release.root.payloads[0].header_size).unwrap();
+    case.files.cut_after = Some(header.max(1000));
+    case.refused("payload");
+}
+
+#[test]
+fn damaged_base_is_made_good_by_the_full_payload() {
+    let mut case = Case::new();
+    case.io.damaged_root = Some(1_500_000..1_500_001);
+    case.install().unwrap();
+    assert_eq!(oracle::boots(&case.io.machine(), &case.images), Ok(version("1.1.0")));
+}
+
+#[test]
+fn damaged_base_without_a_full_payload_is_named() {
+    let mut case = Case::new();
+    case.io.damaged_root = Some(1_500_000..1_500_001);
+    case.release.root.payloads.retain(|payload| payload.base.is_some());
+    case.refused("base-damaged");
+}
+
+#[test]
+fn release_for_another_machine_is_refused_before_anything_is_fetched() {
+    let other = twinhull_layout::Arch::ALL
+        .into_iter()
+        .find(|arch| *arch != ARCH)
+        .unwrap();
+    let mut case = Case::new();
+    case.release.arch = other;
+    case.refused_untouched("wrong-architecture");
+
+    let mut case = Case::new();
+    case.release.product = "another".parse().unwrap();
+    case.refused_untouched("wrong-product");
+
+    let mut case = Case::new();
+    case.release.version = version("1.0.0");
+    case.refused_untouched("running");
+
+    let mut case = Case::new();
+    case.release.minimum_from = Some(version("1.0.1"));
+    case.refused_untouched("too-far");
+
+    let mut case = Case::new();
+    case.release.root.root_hash = case.images[1].hash;
+    case.refused_untouched("same-content");
+}
+
+#[test]
+fn release_that_does_not_fit_is_refused_with_both_sizes() {
+    let mut case = Case::new();
+    case.release.root.size = 5 * 1024 * 1024;
+    case.release.root.verity_size = twinhull_verity::partition_size(5 * 256);
+    case.refused_untouched("too-large");
+
+    let mut case = Case::new();
+    case.io.esp = 1024 * 1024;
+    case.refused_untouched("too-large");
+
+    let mut case = Case::new();
+    case.release.root.verity_size += 4096;
+    case.refused_untouched("release-inconsistent");
+}
+
+#[test]
+fn signed_document_that_contradicts_its_payload_is_refused() {
+    let mut case = Case::new();
+    case.release.root.size += 4096;
+    case.release.root.verity_size = twinhull_verity::partition_size(case.release.root.size / 4096);
+    case.refused_untouched("release-inconsistent");
+
+    let mut case = Case::new();
+    case.release.root.root_hash = [7; 32].into();
+    case.refused("root-hash");
+
+    let mut case = Case::new();
+    case.release.uki.sha256 = [7; 32].into();
+    let error = case.install().unwrap_err();
+    assert_eq!(error.code(), "kernel-hash");
+    assert_eq!(oracle::boots(&case.io.machine(), &case.images), Ok(version("1.0.0")));
+}
+
+#[test]
+fn what_landed_is_compared_and_not_what_was_sent() {
+    let mut case = Case::new();
+    let slot_b = oracle::table(&case.io.machine()).unwrap().partition(5).unwrap().clone();
+    case.io.rot = Some(slot_b.start + 1_000_000);
+    case.refused("read-back");
+
+    let mut case = Case::new();
+    case.io.rot_kernel = true;
+    assert_eq!(case.install().unwrap_err().code(), "kernel-hash");
+    assert_eq!(oracle::boots(&case.io.machine(), &case.images), Ok(version("1.0.0")));
+}
+
+#[test]
+fn host_without_a_way_back_installs_nothing() {
+    for found in ["twinhull-server_1.0.0+2-1.efi", "twinhull-server_1.0.0+0-3.efi"] {
+        let mut case = Case::new();
+        let mut machine = case.io.machine();
+        let kernel = machine.entries.remove(&case.images[1].entry()).unwrap();
+        machine.entries.insert(found.to_owned(), kernel);
+        case.io = Recorder::new(machine, &case.images[1]);
+        case.refused_untouched("no-way-back");
+    }
+}
+
+#[test]
+fn disk_that_does_not_hold_what_runs_is_not_touched() {
+    let mut case = Case::new();
+    case.io = Recorder::new(Machine::new(&case.images[0], None), &case.images[1]);
+    case.refused_untouched("partition-table");
+
+    let mut case = Case::new();
+    let mut machine = Machine::new(&case.images[1], None);
+    let end = machine.disk.len();
+    machine.disk[..4096].fill(0);
+    machine.disk[end - 4096..].fill(0);
+    case.io = Recorder::new(machine, &case.images[1]);
+    case.refused_untouched("partition-table");
+}
+
+#[test]
+fn no_error_at_any_step_costs_the_way_back() {
+    let images = images();
+    let (document, files) = release(&images[2], Some(&images[1]));
+    let start = Machine::new(&images[1], Some(&images[0]));
+    let mut failures = 0;
+    for at in 0.. {
+        let mut io = Recorder::new(start.clone(), &images[1]);
+        let kind = if at % 2 == 0 {
+            io::ErrorKind::StorageFull
+        } else {
+            io::ErrorKind::Other
+        };
+        io.fail_at = Some((at, kind));
+        let mut repository = Files::new(files.clone());
+        let outcome = install(&io, &mut repository, &images[1].running(), &document, &mut |_| {});
+        let Err(error) = outcome else { break };
+        failures += 1;
+        assert!(matches!(error.code(), "disk" | "esp"), "{at}: {error}");
+        let machine = io.machine();
+        // Between the rename and its flush both outcomes are right, and the agent cannot know which it was.
+        let committed = machine.entries.contains_key(&images[2].fresh_entry());
+        let expected = if committed { "1.1.0" } else { "1.0.0" };
+        assert_eq!(oracle::boots(&machine, &images), Ok(version(expected)), "{at}: {error}");
+
+        // The disk is well again.
+        let io = Recorder::new(machine, &images[1]);
+        install(&io, &mut repository, &images[1].running(), &document, &mut |_| {}).unwrap();
+        assert_eq!(oracle::boots(&io.machine(), &images), Ok(version("1.1.0")));
+    }
+    assert!(failures > 20, "{failures}");
+}

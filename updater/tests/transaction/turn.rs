@@ -1,0 +1,393 @@
+//! The program itself, on a host in a folder, against a signed repository and a lock server on loopback.
+
+use std::fs;
+
+use twinhull_trust::{Keyring, Repository as Editor, Setup, release_target};
+
+use crate::host::Host;
+use crate::oracle;
+use crate::recorder::Machine;
+use crate::server::Server;
+use crate::world::{ARCH, Image, Signed, images, product, release, version};
+
+/// A host on 1.0.0, 1.1.0 in the repository, and everything configured.
+struct Turn {
+    images: [Image; 3],
+    host: Host,
+    repository: Signed,
+    server: Server,
+    _folder: tempfile::TempDir,
+}
+
+impl Turn {
+    fn new(strategy: &str) -> Self {
+        let images = images();
+        let folder = tempfile::tempdir().unwrap();
+        let repository = Signed::new(folder.path());
+        let (document, files) = release(&images[2], Some(&images[1]));
+        let (current, current_files) = release(&images[1], None);
+        repository.publish(&current, &current_files);
+        repository.publish(&document, &files);
+        let host = Host::new(&images[1], &Machine::new(&images[1], None), &repository.root());
+        let server = Server::new(&repository.folder);
+        host.configure(&server.configuration(strategy));
+        Self {
+            images,
+            host,
+            repository,
+            server,
+            _folder: folder,
+        }
+    }
+
+    /// `update` is refused with `code`, and neither partition table nor boot entries have changed.
+    #[track_caller]
+    fn refused(&self, code: &str) {
+        let before = self.host.machine();
+        let (exit, outcome) = self.host.json(&["update"]);
+        assert_eq!(outcome["problem"]["code"], code, "{outcome:#}");
+        assert_eq!(exit, if code == "network" { 1 } else { 3 });
+        let after = self.host.machine();
+        assert!(
+            oracle::table(&before)
+                .unwrap()
+                .partitions()
+                .eq(oracle::table(&after).unwrap().partitions())
+        );
+        let entries = |machine: &Machine| {
+            machine
+                .entries
+                .keys()
+                .filter(|name| name.ends_with(".efi"))
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(entries(&after), entries(&before));
+        let (_, status) = self.host.json(&["status"]);
+        assert_eq!(status["last_check"]["problem"]["code"], code, "{status:#}");
+    }
+
+    fn boots(&self) -> String {
+        oracle::boots(&self.host.machine(), &self.images).unwrap().to_string()
+    }
+
+    /// Publishes what the editor of releases would never: `text` as the document of 1.1.0.
+    fn publish_document(&self, text: &str) {
+        let mut editor = self.repository.editor();
+        let name = release_target(&product(), ARCH, &version("1.1.0"));
+        editor
+            .add_target_bytes("releases", &name, text.as_bytes().to_vec())
+            .unwrap();
+        editor.commit().unwrap();
+    }
+}
+
+#[test]
+fn person_checks_updates_and_sees_it_in_the_status() {
+    let turn = Turn::new("download-only");
+    let (exit, check) = turn.host.json(&["check"]);
+    assert_eq!(
+        (exit, &check["outcome"], &check["version"]),
+        (10, &"available".into(), &"1.1.0".into())
+    );
+    assert_eq!(turn.boots(), "1.0.0", "check changes nothing");
+
+    let (exit, update) = turn.host.json(&["update"]);
+    assert_eq!((exit, &update["outcome"]), (0, &"staged".into()), "{update:#}");
+    assert_eq!(turn.boots(), "1.1.0");
+
+    let (exit, check) = turn.host.json(&["check"]);
+    assert_eq!((exit, &check["outcome"]), (0, &"staged".into()));
+    let (_, status) = turn.host.json(&["status"]);
+    assert_eq!(status["running"]["slot"], "A");
+    assert_eq!(status["other"]["version"], "1.1.0");
+    assert_eq!(status["other"]["entries"][0], turn.images[2].fresh_entry());
+    assert_eq!(status["state"]["phase"], "staged");
+    assert!(status["history"][0]["fetched"].as_u64().unwrap() > 0);
+    assert!(
+        turn.host
+            .asked_of_systemd()
+            .contains("reload --no-block twinhull-updater.service")
+    );
+    assert!(!turn.host.asked_of_systemd().contains("reboot"));
+
+    let text = turn.host.run(&["status"]);
+    let text = String::from_utf8_lossy(&text.stdout);
+    assert!(
+        text.contains("twinhull-server 1.0.0") && text.contains("1.1.0 is installed and boots next"),
+        "{text}"
+    );
+}
+
+#[test]
+fn payload_with_a_flipped_byte_is_refused() {
+    let turn = Turn::new("download-only");
+    for payload in fs::read_dir(turn.repository.folder.join("payloads")).unwrap() {
+        let path = payload.unwrap().path();
+        let mut bytes = fs::read(&path).unwrap();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs::write(path, bytes).unwrap();
+    }
+    turn.refused("payload");
+    assert_eq!(turn.boots(), "1.0.0");
+}
+
+#[test]
+fn metadata_signed_by_another_key_is_refused() {
+    let turn = Turn::new("download-only");
+    turn.host.json(&["check"]);
+    let folder = tempfile::tempdir().unwrap();
+    let (repository, keys) = (folder.path().join("repository"), folder.path().join("keys"));
+    Editor::init(&repository, &keys, &Setup::default()).unwrap();
+    assert!(Keyring::load(&keys).is_ok());
+    // Everything but the root, which a thief cannot make to follow ours.
+    for entry in fs::read_dir(repository.join("metadata")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if !name.ends_with("root.json") {
+            fs::copy(&path, turn.repository.folder.join("metadata").join(name)).unwrap();
+        }
+    }
+    turn.refused("signatures");
+}
+
+#[test]
+fn older_version_is_refused_whatever_the_channel_says() {
+    let turn = Turn::new("download-only");
+    turn.host
+        .write("var/lib/twinhull-updater/state.json", br#"{"floor": "1.0.0"}"#);
+    let (older, files) = release(&turn.images[0], None);
+    turn.repository.publish(&older, &files);
+    turn.refused("older");
+}
+
+#[test]
+fn repository_that_is_put_back_to_yesterday_is_refused() {
+    let turn = Turn::new("download-only");
+    let metadata = turn.repository.folder.join("metadata");
+    let yesterday = fs::read(metadata.join("timestamp.json")).unwrap();
+    turn.repository.offer(&version("1.0.0"));
+    turn.repository.offer(&version("1.1.0"));
+    turn.host.json(&["check"]);
+    fs::write(metadata.join("timestamp.json"), yesterday).unwrap();
+    turn.refused("rollback");
+    // A cache torn by a power cut changes nothing about that.
+    for name in ["timestamp.json", "snapshot.json"] {
+        let path = turn.host.at("var/lib/twinhull-updater/metadata").join(name);
+        if path.exists() {
+            fs::write(path, "").unwrap();
+        }
+    }
+    turn.refused("rollback");
+}
+
+#[test]
+fn release_for_another_architecture_is_refused() {
+    let turn = Turn::new("download-only");
+    let name = release_target(&product(), ARCH, &version("1.1.0"));
+    let bytes = turn
+        .repository
+        .editor()
+        .release(&product(), ARCH, &version("1.1.0"))
+        .unwrap();
+    let other = twinhull_layout::Arch::ALL
+        .into_iter()
+        .find(|arch| *arch != ARCH)
+        .unwrap();
+    let mut document = bytes.unwrap();
+    document.arch = other;
+    let text = String::from_utf8(document.to_bytes().unwrap()).unwrap();
+    assert!(name.contains(ARCH.as_str()));
+    turn.publish_document(&text);
+    turn.refused("wrong-architecture");
+}
+
+#[test]
+fn damaged_state_or_trusted_root_fails_closed() {
+    let turn = Turn::new("download-only");
+    fs::write(turn.host.at("usr/share/twinhull/root.json"), "").unwrap();
+    turn.refused("trusted-root");
+
+    let turn = Turn::new("download-only");
+    turn.host.json(&["check"]);
+    turn.host.write("var/lib/twinhull-updater/state.json", b"{\"floor\":");
+    let output = turn.host.run(&["update"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is damaged"));
+    assert_eq!(turn.boots(), "1.0.0");
+}
+
+#[test]
+fn exit_codes_tell_wrong_configuration_and_wrong_usage_apart() {
+    let turn = Turn::new("download-only");
+    assert_eq!(turn.host.run(&["upgrade"]).status.code(), Some(2));
+    turn.host.configure("[updates]\nrepositori = \"http://x\"\n");
+    let output = turn.host.run(&["run"]);
+    assert_eq!(output.status.code(), Some(78));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        text.contains("50-test.toml:2: unknown key `repositori`; did you mean `repository`?"),
+        "{text}"
+    );
+}
+
+#[test]
+fn service_without_a_repository_is_idle_and_says_so() {
+    let turn = Turn::new("lock");
+    turn.host.configure("");
+    let _service = turn.host.service();
+    turn.host
+        .until("idle", |status| status["state"]["code"] == "no-repository");
+}
+
+#[test]
+fn service_goes_the_whole_turn_under_the_lock() {
+    let turn = Turn::new("lock");
+    turn.server
+        .refuse("group default: 1 of 1 slots held by X since 2026-01-01T00:00:00Z");
+    turn.server
+        .refuse("group default: 1 of 1 slots held by X since 2026-01-01T00:00:00Z");
+    {
+        let _service = turn.host.service();
+        turn.host.until("waiting for X", |status| {
+            status["state"]["code"] == "lock-held"
+                && status["state"]["reason"]
+                    .as_str()
+                    .unwrap()
+                    .contains("held by X since 2026-01-01T00:00:00Z")
+        });
+        turn.host
+            .until("rebooting", |status| status["state"]["phase"] == "rebooting");
+    }
+    assert_eq!(turn.boots(), "1.1.0");
+    assert!(turn.host.asked_of_systemd().lines().any(|line| line == "reboot"));
+    assert_eq!(
+        turn.server.lock_requests(),
+        ["steady-state", "pre-reboot", "pre-reboot", "pre-reboot"]
+    );
+
+    // The loader has used one of three tries, and nothing is blessed yet.
+    let [_, _, new] = &turn.images;
+    turn.host.boot(new);
+    let trial = "twinhull-server_1.1.0+2-1.efi";
+    turn.host.rename_entry(&new.fresh_entry(), trial);
+    let _service = turn.host.service();
+    turn.host
+        .until("on trial", |status| status["state"]["phase"] == "trial");
+    assert_eq!(turn.server.lock_requests().len(), 4, "the lock is kept while on trial");
+    turn.host.rename_entry(trial, &new.entry());
+    turn.host.until("up to date", |status| {
+        status["floor"] == "1.1.0" && status["lock"] == "free" && status["state"]["phase"] == "idle"
+    });
+    assert_eq!(turn.server.lock_requests()[4], "steady-state");
+    let (_, status) = turn.host.json(&["status"]);
+    assert_eq!(status["running"]["slot"], "B");
+    assert_eq!(status["other"]["version"], "1.0.0");
+}
+
+#[test]
+fn service_remembers_a_release_that_fell_back() {
+    let turn = Turn::new("immediate");
+    {
+        let _service = turn.host.service();
+        turn.host
+            .until("rebooting", |status| status["state"]["phase"] == "rebooting");
+    }
+    // Three boots that did not become healthy, then the old release again.
+    let [_, old, new] = &turn.images;
+    turn.host.boot(old);
+    turn.host
+        .rename_entry(&new.fresh_entry(), "twinhull-server_1.1.0+0-3.efi");
+    turn.host.write(
+        "var/lib/twinhull-updater/health.json",
+        br#"{"version": "1.1.0", "at": "2026-01-01T00:00:00Z", "reasons": ["unit app.service is failed"]}"#,
+    );
+    let _service = turn.host.service();
+    turn.host.until("refused for having failed", |status| {
+        status["last_check"]["problem"]["code"] == "failed-here"
+    });
+    let (_, status) = turn.host.json(&["status"]);
+    let reason = "3 boots did not become healthy; the last one found: unit app.service is failed";
+    assert_eq!(status["failed"]["1.1.0"]["reason"], reason);
+    assert_eq!(turn.boots(), "1.0.0");
+    assert!(!turn.host.asked_of_systemd().contains("reboot"));
+}
+
+#[test]
+fn only_one_agent_acts() {
+    let turn = Turn::new("download-only");
+    fs::create_dir_all(turn.host.at("run/twinhull-updater")).unwrap();
+    let lock = fs::File::create(turn.host.at("run/twinhull-updater/agent.lock")).unwrap();
+    lock.lock().unwrap();
+    for command in ["check", "update", "rollback"] {
+        let output = turn.host.run(&[command]);
+        assert_eq!(output.status.code(), Some(4), "{command}");
+    }
+    assert_eq!(turn.boots(), "1.0.0");
+}
+
+#[test]
+fn rollback_sets_the_running_release_aside_and_the_service_keeps_its_hands_off() {
+    let mut turn = Turn::new("download-only");
+    let [older, running, _] = &turn.images;
+    turn.host = Host::new(running, &Machine::new(running, Some(older)), &turn.repository.root());
+    turn.host.configure(&turn.server.configuration("download-only"));
+
+    let (exit, outcome) = turn.host.json(&["rollback", "--reboot"]);
+    assert_eq!((exit, &outcome["version"]), (0, &"0.9.0".into()), "{outcome:#}");
+    assert_eq!(turn.boots(), "0.9.0");
+    assert!(
+        turn.host
+            .machine()
+            .entries
+            .contains_key("twinhull-server_1.0.0+0-0.efi")
+    );
+    assert!(turn.host.asked_of_systemd().lines().any(|line| line == "reboot"));
+
+    let (exit, outcome) = turn.host.json(&["update"]);
+    assert_eq!((exit, &outcome["problem"]["code"]), (3, &"rollback-pending".into()));
+    let (exit, outcome) = turn.host.json(&["rollback"]);
+    assert_eq!((exit, &outcome["problem"]["code"]), (3, &"rollback-pending".into()));
+
+    turn.host.boot(older);
+    let _service = turn.host.service();
+    turn.host.until("past the rollback", |status| {
+        status["state"]["phase"] != "rollback-pending"
+    });
+    let (_, status) = turn.host.json(&["status"]);
+    assert_eq!(status["failed"]["1.0.0"]["code"], "rolled-back");
+}
+
+#[test]
+fn rollback_to_something_that_would_not_boot_is_refused() {
+    let turn = Turn::new("download-only");
+    let refused = |host: &Host, code: &str| {
+        let before = host.machine();
+        let (exit, outcome) = host.json(&["rollback"]);
+        assert_eq!((exit, &outcome["problem"]["code"]), (3, &code.into()), "{outcome:#}");
+        assert_eq!(host.machine(), before);
+    };
+    refused(&turn.host, "nothing-to-go-back-to");
+
+    let [older, running, _] = &turn.images;
+    let whole = Machine::new(running, Some(older));
+    let host = |machine: &Machine| Host::new(running, machine, &turn.repository.root());
+
+    let mut machine = whole.clone();
+    let kernel = machine.entries.remove(&older.entry()).unwrap();
+    refused(&host(&machine), "nothing-to-go-back-to");
+    machine
+        .entries
+        .insert("twinhull-server_0.9.0+0-3.efi".to_owned(), kernel);
+    refused(&host(&machine), "nothing-to-go-back-to");
+
+    let mut machine = whole.clone();
+    machine.entries.insert(older.entry(), running.kernel.clone());
+    refused(&host(&machine), "nothing-to-go-back-to");
+
+    let mut machine = whole.clone();
+    let start = oracle::table(&machine).unwrap().partition(5).unwrap().start;
+    machine.disk[usize::try_from(start).unwrap() + 1_000_000] ^= 1;
+    refused(&host(&machine), "other-slot-damaged");
+}

@@ -1,0 +1,297 @@
+//! Releases, a repository that offers them, and a disk that holds the older ones.
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read};
+use std::path::{Path, PathBuf};
+
+use twinhull_layout::table::Partition;
+use twinhull_layout::{Arch, Product, RootHash, Slot, Table, Version, partition};
+use twinhull_payload::MakeOptions;
+use twinhull_trust::{
+    ChannelDocument, FetchError, Fetcher, Hex32, Keyring, PayloadRef, ReleaseDocument, Repository as Editor, RootImage,
+    Setup, UkiImage,
+};
+use twinhull_updater::host::Running;
+use twinhull_updater::install::Repository;
+use twinhull_verity::{BLOCK_SIZE, Salt, TreeBuilder};
+use uuid::Uuid;
+
+pub(crate) const ARCH: Arch = Arch::host();
+const MIB: u64 = 1024 * 1024;
+/// Slots of 4 MiB and a table at each end.
+pub(crate) const DISK: u64 = 16 * MIB;
+const ROOT: u64 = 4 * MIB;
+const VERITY: u64 = MIB;
+
+pub(crate) fn product() -> Product {
+    "twinhull-server".parse().unwrap()
+}
+
+pub(crate) fn version(text: &str) -> Version {
+    text.parse().unwrap()
+}
+
+/// Bytes without any pattern, the same for the same seed (splitmix64).
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = state;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bytes.extend_from_slice(&(word ^ (word >> 31)).to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+/// One release: root, hash tree and kernel image.
+#[derive(Clone)]
+pub(crate) struct Image {
+    pub(crate) version: Version,
+    pub(crate) root: Vec<u8>,
+    pub(crate) tree: Vec<u8>,
+    pub(crate) hash: RootHash,
+    pub(crate) salt: [u8; 32],
+    pub(crate) kernel: Vec<u8>,
+}
+
+impl Image {
+    pub(crate) fn new(text: &str, root: Vec<u8>, seed: u8) -> Self {
+        let salt = [seed; 32];
+        let mut builder = TreeBuilder::new((root.len() / BLOCK_SIZE) as u64, Salt::from(salt)).unwrap();
+        std::io::Write::write_all(&mut builder, &root).unwrap();
+        let tree = builder.finish().unwrap();
+        let hash = *tree.root_hash();
+        Self {
+            version: version(text),
+            root,
+            tree: tree.as_bytes().to_vec(),
+            hash,
+            salt,
+            kernel: crate::host::kernel(&hash, seed),
+        }
+    }
+
+    pub(crate) fn running(&self) -> Running {
+        Running {
+            product: product(),
+            version: self.version.clone(),
+            root_hash: self.hash,
+            arch: ARCH,
+        }
+    }
+
+    pub(crate) fn entry(&self) -> String {
+        format!("{}_{}.efi", product(), self.version)
+    }
+
+    pub(crate) fn fresh_entry(&self) -> String {
+        format!("{}_{}+3-0.efi", product(), self.version)
+    }
+}
+
+/// Three releases, each a bit different from the one before.
+pub(crate) fn images() -> [Image; 3] {
+    let blocks = |count: usize| count * BLOCK_SIZE;
+    let first = noise(9, blocks(500));
+    let mut second = first.clone();
+    second[blocks(100)..blocks(120)].copy_from_slice(&noise(10, blocks(20)));
+    let mut third = second.clone();
+    third.splice(blocks(30)..blocks(33), noise(11, blocks(70)));
+    third[blocks(300)..blocks(310)].fill(0);
+    [
+        Image::new("0.9.0", first, 9),
+        Image::new("1.0.0", second, 10),
+        Image::new("1.1.0", third, 11),
+    ]
+}
+
+/// The disk of a host that runs `active` from slot A and has `other` in slot B.
+pub(crate) fn disk(active: &Image, other: Option<&Image>) -> Vec<u8> {
+    let sizes = [
+        (partition::ESP, MIB),
+        (partition::root(ARCH), ROOT),
+        (partition::root_verity(ARCH), VERITY),
+        (partition::root_verity_signature(ARCH), MIB),
+        (partition::root(ARCH), ROOT),
+        (partition::root_verity(ARCH), VERITY),
+        (partition::root_verity_signature(ARCH), MIB),
+        (partition::STATE, MIB),
+    ];
+    let mut start = MIB;
+    let partitions = sizes
+        .into_iter()
+        .enumerate()
+        .map(|(index, (kind, size))| {
+            let made = Partition {
+                number: u32::try_from(index).unwrap() + 1,
+                kind,
+                id: Uuid::from_u128(index as u128 + 1),
+                start,
+                size,
+                attributes: 0,
+                label: partition::EMPTY_LABEL.to_owned(),
+            };
+            start += size;
+            made
+        })
+        .collect();
+    let mut table = Table::create(DISK, 512, Uuid::from_u128(77), partitions).unwrap();
+    let mut bytes = vec![0; usize::try_from(DISK).unwrap()];
+    for (slot, image) in [(Slot::A, Some(active)), (Slot::B, other)] {
+        let Some(image) = image else { continue };
+        table.assign(slot, &image.version, &image.hash);
+        let place = table.slot(slot, ARCH).unwrap();
+        put(&mut bytes, place.root.start, &image.root);
+        put(&mut bytes, place.verity.start, &image.tree);
+    }
+    for stage in table.write_stages().unwrap() {
+        for write in stage.writes {
+            put(&mut bytes, write.offset, &write.bytes);
+        }
+    }
+    bytes
+}
+
+pub(crate) fn put(disk: &mut [u8], offset: u64, bytes: &[u8]) {
+    let offset = usize::try_from(offset).unwrap();
+    disk[offset..offset + bytes.len()].copy_from_slice(bytes);
+}
+
+/// A release in the repository: its document, and the payloads it names.
+pub(crate) fn release(new: &Image, base: Option<&Image>) -> (ReleaseDocument, BTreeMap<String, Vec<u8>>) {
+    let mut files = BTreeMap::new();
+    let mut pair = |new: &Vec<u8>, base: Option<(&Vec<u8>, Hex32)>| {
+        let mut refs = vec![payload(new, None, &mut files)];
+        refs.extend(base.map(|(base, name)| payload(new, Some((base, name)), &mut files)));
+        refs
+    };
+    let root_base = base.map(|base| (&base.root, Hex32::from(*base.hash.as_bytes())));
+    let kernel_base = base.map(|base| (&base.kernel, Hex32::sha256_of(&base.kernel)));
+    let document = ReleaseDocument {
+        product: product(),
+        version: new.version.clone(),
+        arch: ARCH,
+        root: RootImage {
+            size: new.root.len() as u64,
+            root_hash: new.hash,
+            salt: Hex32::from(new.salt),
+            verity_size: new.tree.len() as u64,
+            payloads: pair(&new.root, root_base),
+        },
+        uki: UkiImage {
+            size: new.kernel.len() as u64,
+            sha256: Hex32::sha256_of(&new.kernel),
+            payloads: pair(&new.kernel, kernel_base),
+        },
+        minimum_from: None,
+        packages: Vec::new(),
+        created: "2026-01-01T00:00:00Z".parse().unwrap(),
+    };
+    (document, files)
+}
+
+fn payload(new: &Vec<u8>, base: Option<(&Vec<u8>, Hex32)>, files: &mut BTreeMap<String, Vec<u8>>) -> PayloadRef {
+    let options = MakeOptions {
+        level: 1,
+        threads: 1,
+        scratch: None,
+    };
+    let mut bytes = Vec::new();
+    let source = base.map(|(base, _)| base as &dyn twinhull_payload::Source);
+    let made = twinhull_payload::make(new, source, &options, &mut bytes, &mut |_, _| {}).unwrap();
+    let path = format!("payloads/{}.thp", made.header_sha256);
+    files.insert(path.clone(), bytes);
+    PayloadRef {
+        path,
+        size: made.size,
+        header_size: made.header_size,
+        header_sha256: Hex32::from(made.header_sha256.0),
+        base: base.map(|(_, name)| name),
+    }
+}
+
+/// A repository in memory, with as much damage as a test wants.
+#[derive(Clone, Default)]
+pub(crate) struct Files {
+    pub(crate) files: BTreeMap<String, Vec<u8>>,
+    /// Every download ends after this many bytes.
+    pub(crate) cut_after: Option<usize>,
+    /// What was opened, in order.
+    pub(crate) opened: Vec<(String, u64)>,
+}
+
+impl Files {
+    pub(crate) fn new(files: BTreeMap<String, Vec<u8>>) -> Self {
+        Self {
+            files,
+            ..Self::default()
+        }
+    }
+}
+
+impl Fetcher for Files {
+    fn fetch(&mut self, path: &str, _max: u64) -> Result<Box<dyn Read + '_>, FetchError> {
+        self.open(path, 0)
+    }
+}
+
+impl Repository for Files {
+    fn open(&mut self, path: &str, from: u64) -> Result<Box<dyn Read + '_>, FetchError> {
+        self.opened.push((path.to_owned(), from));
+        let bytes = self.files.get(path).ok_or(FetchError::NotFound)?;
+        let from = usize::try_from(from).unwrap();
+        let end = self.cut_after.map_or(bytes.len(), |cut| bytes.len().min(from + cut));
+        Ok(Box::new(Cursor::new(&bytes[from..end])))
+    }
+}
+
+/// A signed repository in a folder.
+pub(crate) struct Signed {
+    pub(crate) folder: PathBuf,
+    keys: PathBuf,
+}
+
+impl Signed {
+    pub(crate) fn new(folder: &Path) -> Self {
+        let (repository, keys) = (folder.join("repository"), folder.join("keys"));
+        Editor::init(&repository, &keys, &Setup::default()).unwrap();
+        Self {
+            folder: repository,
+            keys,
+        }
+    }
+
+    pub(crate) fn editor(&self) -> Editor {
+        Editor::open(&self.folder, &Keyring::load(&self.keys).unwrap()).unwrap()
+    }
+
+    pub(crate) fn publish(&self, release: &ReleaseDocument, files: &BTreeMap<String, Vec<u8>>) {
+        for (path, bytes) in files {
+            std::fs::write(self.folder.join(path), bytes).unwrap();
+        }
+        let mut editor = self.editor();
+        editor.add_release(release).unwrap();
+        editor.commit().unwrap();
+        self.offer(&release.version);
+    }
+
+    pub(crate) fn offer(&self, version: &Version) {
+        let mut editor = self.editor();
+        editor
+            .set_channel(&ChannelDocument {
+                product: product(),
+                channel: "stable".to_owned(),
+                releases: BTreeMap::from([(ARCH, version.clone())]),
+                halted: false,
+            })
+            .unwrap();
+        editor.commit().unwrap();
+    }
+
+    pub(crate) fn root(&self) -> Vec<u8> {
+        std::fs::read(self.editor().trusted_root()).unwrap()
+    }
+}
