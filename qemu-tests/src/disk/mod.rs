@@ -1,0 +1,130 @@
+//! A switched-off machine's disk, seen from outside: what is in its slots, what would boot, and whether it is intact.
+
+mod content;
+mod esp;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use twinhull_layout::{Arch, BootEntry, RootHash, Slot, Table, Version};
+
+pub use twinhull_layout::table::SlotContent;
+
+use crate::error::{Error, Result};
+
+/// Sector size of the disks we give to machines.
+const SECTOR: u64 = 512;
+
+/// A raw disk image.
+#[derive(Debug)]
+pub struct Disk {
+    path: PathBuf,
+    file: File,
+    table: Table,
+    arch: Arch,
+}
+
+impl Disk {
+    /// Opens an image for reading and reads its partition table.
+    pub fn open(path: &Path, arch: Arch) -> Result<Self> {
+        let file = File::open(path).map_err(|source| Error::file("open the disk", path, source))?;
+        let table = Table::read(&file, SECTOR).map_err(|error| unfit(path, error))?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            table,
+            arch,
+        })
+    }
+
+    /// What the labels of `slot` say.
+    pub fn content(&self, slot: Slot) -> Result<SlotContent> {
+        Ok(self
+            .table
+            .slot(slot, self.arch)
+            .map_err(|error| unfit(&self.path, error))?
+            .content())
+    }
+
+    /// The slot that says it holds `version`.
+    pub fn slot_of(&self, version: &Version) -> Result<Option<Slot>> {
+        for slot in Slot::ALL {
+            if self.content(slot)? == SlotContent::Release(version.clone()) {
+                return Ok(Some(slot));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the partition table's copy at the beginning of the disk is valid.
+    pub fn primary_table_is_valid(&self) -> bool {
+        self.table.primary_was_valid()
+    }
+
+    /// The boot entries on the ESP, in the order in which systemd-boot would try them.
+    pub fn boot_entries(&self) -> Result<Vec<BootEntry>> {
+        let esp = self.table.esp().map_err(|error| unfit(&self.path, error))?;
+        esp::boot_entries(&self.file, esp.start, esp.size).map_err(|error| unfit(&self.path, error))
+    }
+
+    /// Every file on the ESP with its size, so that two states can be compared.
+    pub fn esp_files(&self) -> Result<Vec<(String, u64)>> {
+        let esp = self.table.esp().map_err(|error| unfit(&self.path, error))?;
+        esp::files(&self.file, esp.start, esp.size).map_err(|error| unfit(&self.path, error))
+    }
+
+    /// Reads all of `slot` and compares it with `root_hash`, data and verity tree; and that its identity says so too.
+    pub fn check_intact(&self, slot: Slot, root_hash: &RootHash) -> Result<()> {
+        let parts = self
+            .table
+            .slot(slot, self.arch)
+            .map_err(|error| unfit(&self.path, error))?;
+        if !parts.holds(root_hash) {
+            return Err(Error::Expectation(format!(
+                "slot {slot} of {} does not have the partition ids of root hash {root_hash}",
+                self.path.display()
+            )));
+        }
+        content::verify(&self.file, &parts, root_hash)
+            .map_err(|reason| Error::Expectation(format!("slot {slot} of {}: {reason}", self.path.display())))
+    }
+
+    /// The places in the root of `slot`, in bytes from the beginning of the disk, where `block` stands on its own.
+    pub fn find_block(&self, slot: Slot, block: &[u8]) -> Result<Vec<u64>> {
+        let parts = self
+            .table
+            .slot(slot, self.arch)
+            .map_err(|error| unfit(&self.path, error))?;
+        content::find(&self.file, &parts.root, block).map_err(|source| Error::file("search", &self.path, source))
+    }
+}
+
+/// Flips all bits of one byte of the file at `path`, behind the back of whoever uses it.
+pub fn flip_byte(path: &Path, offset: u64) -> Result<()> {
+    use std::os::unix::fs::FileExt as _;
+    let failed = |source| Error::file("flip a byte of", path, source);
+    let file = File::options().read(true).write(true).open(path).map_err(failed)?;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, offset).map_err(failed)?;
+    file.write_all_at(&[!byte[0]], offset).map_err(failed)
+}
+
+fn unfit(path: &Path, reason: impl std::fmt::Display) -> Error {
+    Error::Expectation(format!("disk {}: {reason}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::flip_byte;
+
+    #[test]
+    fn flipping_twice_restores_the_byte() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("disk");
+        std::fs::write(&path, b"abc").unwrap();
+        flip_byte(&path, 1).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), [b'a', !b'b', b'c']);
+        flip_byte(&path, 1).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"abc");
+    }
+}

@@ -1,0 +1,74 @@
+//! One machine with its console on this terminal.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use tokio::process::Command;
+use twinhull_layout::Arch;
+
+use crate::accelerator::{self, Choice};
+use crate::error::{Error, Result};
+use crate::firmware::Firmware;
+use crate::machine::credential::Credential;
+use crate::machine::{Machine, Plan};
+use crate::pace::Pace;
+use crate::run_folder::RunFolder;
+use crate::scenario::copy_sparse;
+use crate::steps::Board;
+use crate::tools;
+
+/// Boots a private copy of `image` and shows its console until the machine is off.
+///
+/// A root login by ssh is open with a key of this run; how to use it is shown first.
+pub async fn run(image: &Path, arch: Arch, choice: Choice, memory_mib: u32, work: &Path) -> Result<()> {
+    let board = Board::new();
+    let folders = RunFolder::create(work)?;
+    let proven = accelerator::prove(choice, arch, folders.sockets(), folders.logs()).await?;
+    let pace = Pace::measured(proven.firmware_boot);
+    board.line(&proven.in_words(pace));
+    let key = folders.sockets().join("key");
+    let mut keygen = Command::new(tools::program("ssh-keygen")?);
+    keygen
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", "twinhull-qemu", "-f"])
+        .arg(&key);
+    tools::output(&mut keygen).await?;
+    let public = key.with_extension("pub");
+    let public_key = std::fs::read_to_string(&public).map_err(|source| Error::file("read", &public, source))?;
+    let disk = folders.disks().join("host.raw");
+    copy_sparse(image, &disk).await?;
+    let machine = Machine::start(Plan {
+        name: "run".to_owned(),
+        arch,
+        accelerator: proven.accelerator,
+        pace,
+        firmware: Firmware::find(arch)?,
+        disk: Some(disk),
+        credentials: vec![Credential::root_key(&public_key)],
+        key: Some(key),
+        memory_mib,
+        folder: folders.sockets().to_owned(),
+        logs: folders.logs().to_owned(),
+    })
+    .await?;
+    board.line(&format!("to log in: {}", machine.login_command()));
+    board.line("Ctrl-C ends the machine and removes its disk");
+    let mut shown = 0;
+    loop {
+        let (text, end) = machine.console().text_from(shown);
+        shown = end;
+        if show(&text).is_err() {
+            // Whoever read this has gone away.
+            return Ok(());
+        }
+        tokio::select! {
+            () = machine.console().grown(shown) => {}
+            () = machine.ended() => return Ok(()),
+        }
+    }
+}
+
+fn show(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}

@@ -1,0 +1,185 @@
+//! QEMU's command line, written once.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use twinhull_layout::Arch;
+
+use super::credential::Credential;
+use crate::accelerator::Accelerator;
+
+/// Everything that the command line of one machine depends on.
+#[derive(Debug)]
+pub struct Arguments<'a> {
+    /// What the machine is.
+    pub arch: Arch,
+    /// How its processors are run.
+    pub accelerator: Accelerator,
+    /// Number of processors.
+    pub processors: u32,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// The firmware's code.
+    pub firmware_code: &'a Path,
+    /// The machine's own variable store.
+    pub firmware_variables: &'a Path,
+    /// The disk as a raw file; none for a machine that only shows its firmware.
+    pub disk: Option<&'a Path>,
+    /// Where connections for the guest's ssh port are taken.
+    pub ssh: Option<SocketAddr>,
+    /// What the guest is told.
+    pub credentials: &'a [Credential],
+    /// The socket on which we wait for QEMU to bring the serial console.
+    pub console_socket: &'a Path,
+    /// The socket on which we wait for QEMU to bring its monitor.
+    pub monitor_socket: &'a Path,
+}
+
+impl Arguments<'_> {
+    /// The arguments, without the program.
+    pub fn command_line(&self) -> Vec<OsString> {
+        let mut line = Line::default();
+        line.flag("-nodefaults").flag("-no-user-config");
+        line.option("-display", "none");
+        match self.arch {
+            Arch::X86_64 => line.option("-machine", "q35,vmport=off").option("-cpu", "max"),
+            Arch::Aarch64 => line.option("-machine", "virt").option("-cpu", "cortex-a72"),
+        };
+        line.option("-accel", self.accelerator.option());
+        line.option("-smp", &self.processors.to_string())
+            .option("-m", &self.memory_mib.to_string());
+        line.with_file(
+            "-drive",
+            "if=pflash,unit=0,format=raw,readonly=on,file=",
+            self.firmware_code,
+        );
+        line.with_file("-drive", "if=pflash,unit=1,format=raw,file=", self.firmware_variables);
+        // QEMU connects to us, so there is no moment at which a socket is not there yet.
+        line.with_file("-chardev", "socket,id=console,path=", self.console_socket);
+        line.option("-serial", "chardev:console");
+        line.with_file("-chardev", "socket,id=monitor,path=", self.monitor_socket);
+        line.option("-mon", "chardev=monitor,mode=control");
+        line.option("-device", "virtio-rng-pci");
+        if let Some(disk) = self.disk {
+            // Flushes need not reach the host's disk: a machine's power is cut by ending QEMU, not the host.
+            line.with_file(
+                "-drive",
+                "if=none,id=disk,format=raw,cache=unsafe,discard=unmap,file=",
+                disk,
+            );
+            line.option("-device", "virtio-blk-pci,drive=disk,bootindex=1");
+            // A watchdog that really resets, as a server's does.
+            line.option("-device", "i6300esb").option("-action", "watchdog=reset");
+        }
+        if let Some(ssh) = self.ssh {
+            line.option("-netdev", &format!("user,id=net,hostfwd=tcp:{ssh}-:22"));
+            // No option ROM: the firmware would try the network before the disk.
+            line.option("-device", "virtio-net-pci,netdev=net,romfile=");
+        }
+        for credential in self.credentials {
+            line.option("-smbios", &credential.smbios());
+        }
+        line.0
+    }
+}
+
+#[derive(Default)]
+struct Line(Vec<OsString>);
+
+impl Line {
+    fn flag(&mut self, flag: &str) -> &mut Self {
+        self.0.push(flag.into());
+        self
+    }
+
+    fn option(&mut self, name: &str, value: &str) -> &mut Self {
+        self.flag(name).flag(value)
+    }
+
+    /// An option that ends in a file name. QEMU splits options at commas; a doubled one stands for itself.
+    fn with_file(&mut self, name: &str, before: &str, file: &Path) -> &mut Self {
+        let mut value = OsString::from(before);
+        for (index, part) in file
+            .as_os_str()
+            .as_encoded_bytes()
+            .split(|byte| *byte == b',')
+            .enumerate()
+        {
+            if index > 0 {
+                value.push(",,");
+            }
+            value.push(PathBuf::from(
+                <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(part),
+            ));
+        }
+        self.flag(name);
+        self.0.push(value);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(disk: Option<&Path>, ssh: Option<SocketAddr>, credentials: &[Credential]) -> Vec<String> {
+        Arguments {
+            arch: Arch::X86_64,
+            accelerator: Accelerator::Tcg,
+            processors: 2,
+            memory_mib: 1536,
+            firmware_code: Path::new("/fw/code.fd"),
+            firmware_variables: Path::new("/run/vars.fd"),
+            disk,
+            ssh,
+            credentials,
+            console_socket: Path::new("/run/console"),
+            monitor_socket: Path::new("/run/monitor"),
+        }
+        .command_line()
+        .into_iter()
+        .map(|argument| argument.into_string().unwrap())
+        .collect()
+    }
+
+    fn values<'a>(line: &'a [String], name: &str) -> Vec<&'a str> {
+        line.windows(2)
+            .filter(|pair| pair[0] == name)
+            .map(|pair| pair[1].as_str())
+            .collect()
+    }
+
+    #[test]
+    fn commas_in_a_path_do_not_become_options() {
+        let line = line(Some(Path::new("/a,b/disk.raw,readonly=on")), None, &[]);
+        assert!(values(&line, "-drive")[2].ends_with("file=/a,,b/disk.raw,,readonly=on"));
+    }
+
+    #[test]
+    fn firmware_code_is_shared_read_only_and_variables_are_not() {
+        let line = line(None, None, &[]);
+        let drives = values(&line, "-drive");
+        assert!(drives[0].contains("readonly=on,file=/fw/code.fd"));
+        assert_eq!(drives[1], "if=pflash,unit=1,format=raw,file=/run/vars.fd");
+    }
+
+    #[test]
+    fn the_guest_is_reached_on_loopback_only() {
+        let line = line(None, Some(([127, 0, 0, 1], 2222).into()), &[]);
+        assert_eq!(values(&line, "-netdev"), ["user,id=net,hostfwd=tcp:127.0.0.1:2222-:22"]);
+    }
+
+    #[test]
+    fn the_watchdog_resets_instead_of_pausing() {
+        let line = line(Some(Path::new("/d")), None, &[]);
+        assert!(values(&line, "-device").contains(&"i6300esb"));
+        assert_eq!(values(&line, "-action"), ["watchdog=reset"]);
+    }
+
+    #[test]
+    fn each_credential_is_one_smbios_string() {
+        let line = line(None, None, &[Credential::new("a", "1"), Credential::new("b", "2")]);
+        assert_eq!(values(&line, "-smbios").len(), 2);
+    }
+}

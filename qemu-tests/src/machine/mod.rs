@@ -1,0 +1,276 @@
+//! One virtual machine: started, watched, reached, switched off.
+
+pub mod arguments;
+pub mod credential;
+pub mod guest;
+pub mod monitor;
+mod patience;
+mod waiting;
+
+use std::cell::Cell;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinHandle;
+use twinhull_layout::Arch;
+
+use self::arguments::Arguments;
+use self::credential::Credential;
+use self::monitor::Monitor;
+use self::patience::{Patience, Starvation};
+use crate::accelerator::Accelerator;
+use crate::console::Console;
+use crate::error::{ConsoleTail, Error, Result};
+use crate::firmware::Firmware;
+use crate::pace::Pace;
+use crate::process::Process;
+use crate::tools;
+
+/// How many lines of the console an error shows.
+const TAIL: usize = 20;
+
+/// What a machine is made of.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Its name in messages and file names.
+    pub name: String,
+    /// What it is.
+    pub arch: Arch,
+    /// How its processors are run.
+    pub accelerator: Accelerator,
+    /// How patient to be.
+    pub pace: Pace,
+    /// What it starts from.
+    pub firmware: Firmware,
+    /// Its disk, a raw file that it writes to; without one it only shows its firmware.
+    pub disk: Option<PathBuf>,
+    /// What the guest is told.
+    pub credentials: Vec<Credential>,
+    /// The private key that may log in as root; without one the machine has no network.
+    pub key: Option<PathBuf>,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// A private folder for its sockets and variable store. Its path must be short: a socket's name has 108 bytes.
+    pub folder: PathBuf,
+    /// Where `NAME.console.log` and `NAME.qemu.log` are written.
+    pub logs: PathBuf,
+}
+
+/// A machine that runs until it is dropped, switched off or ends by itself.
+#[derive(Debug)]
+pub struct Machine {
+    plan: Plan,
+    process: Process,
+    starvation: Starvation,
+    monitor: Monitor,
+    console: Arc<Console>,
+    console_log: PathBuf,
+    console_reader: JoinHandle<()>,
+    ssh: Option<SocketAddr>,
+    crashes_expected: Cell<bool>,
+    session: Rc<tokio::sync::Mutex<Option<guest::Session>>>,
+}
+
+impl Machine {
+    /// Starts it; on return its processors run and its console is being recorded.
+    pub async fn start(plan: Plan) -> Result<Self> {
+        let qemu = tools::qemu(plan.arch).await?;
+        let at = |name: &str| plan.folder.join(format!("{}.{name}", plan.name));
+        let variables = at("vars");
+        std::fs::copy(&plan.firmware.variables, &variables)
+            .map_err(|source| Error::file("copy the firmware's variables to", &variables, source))?;
+        let console_socket = at("console");
+        let monitor_socket = at("monitor");
+        let consoles = listen(&console_socket)?;
+        let monitors = listen(&monitor_socket)?;
+        let ssh = plan.key.as_ref().map(|_| free_port()).transpose()?;
+        let line = Arguments {
+            arch: plan.arch,
+            accelerator: plan.accelerator,
+            processors: 2,
+            memory_mib: plan.memory_mib,
+            firmware_code: &plan.firmware.code,
+            firmware_variables: &variables,
+            disk: plan.disk.as_deref(),
+            ssh,
+            credentials: &plan.credentials,
+            console_socket: &console_socket,
+            monitor_socket: &monitor_socket,
+        }
+        .command_line();
+        let log = |kind: &str| plan.logs.join(format!("{}.{kind}.log", plan.name));
+        let qemu_log = log("qemu");
+        let console_log = log("console");
+        let recording = std::fs::File::create(&console_log)
+            .map_err(|source| Error::file("create the console log", &console_log, source))?;
+        let process = Process::start(&qemu, line, &qemu_log)?;
+        let console = Arc::new(Console::default());
+        let (stream, monitor) = tokio::select! {
+            // An end of QEMU also breaks its connections, but tells more.
+            biased;
+            status = process.wait() => return Err(ended_early(status, &qemu_log)),
+            connected = connect(&consoles, &monitors, plan.pace.limit(30)) => match connected {
+                Ok(both) => both,
+                Err(error) => {
+                    return Err(match tokio::time::timeout(Duration::from_secs(2), process.wait()).await {
+                        Ok(status) => ended_early(status, &qemu_log),
+                        Err(_) => error,
+                    });
+                }
+            },
+        };
+        let console_reader = tokio::spawn(record(stream, Arc::clone(&console), recording));
+        Ok(Self {
+            plan,
+            starvation: Starvation::of(process.id()),
+            process,
+            monitor,
+            console,
+            console_log,
+            console_reader,
+            ssh,
+            crashes_expected: Cell::new(false),
+            session: Rc::default(),
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.plan.name
+    }
+
+    /// What it has written on its console.
+    pub fn console(&self) -> &Console {
+        &self.console
+    }
+
+    /// Its disk.
+    pub fn disk(&self) -> Option<&Path> {
+        self.plan.disk.as_deref()
+    }
+
+    /// A limit of `seconds` on the reference machine, scaled to this one.
+    pub fn limit(&self, seconds: u32) -> Duration {
+        self.plan.pace.limit(seconds)
+    }
+
+    /// How long it was kept from running by other work of the host.
+    pub fn starved(&self) -> Duration {
+        self.starvation.lost()
+    }
+
+    /// How often it has been reset, by itself, its watchdog or [`Machine::reset`].
+    pub fn resets(&self) -> usize {
+        self.monitor.count("RESET")
+    }
+
+    /// How often its watchdog has fired.
+    pub fn watchdog_bites(&self) -> usize {
+        self.monitor.count("WATCHDOG")
+    }
+
+    /// From now on a panic is part of the plan: waiting goes on after one.
+    pub fn expect_crashes(&self) {
+        self.crashes_expected.set(true);
+    }
+
+    /// Pushes the reset button.
+    pub async fn reset(&self) -> Result<()> {
+        self.monitor.ask("system_reset").await.map(drop)
+    }
+
+    /// Cuts its power: nothing in the guest gets to do anything any more. Its disk can be looked at afterwards.
+    pub async fn cut_power(self) {
+        self.process.kill().await;
+    }
+
+    /// Asks the guest to shut down in order, and waits until it has. Its disk can be looked at afterwards.
+    pub async fn shut_down(self) -> Result<()> {
+        self.run("systemctl --no-block poweroff").await?;
+        let limit = self.limit(90);
+        let patience = Patience::new(&self.starvation, limit);
+        tokio::select! {
+            _ = self.process.wait() => Ok(()),
+            () = patience.over() => Err(self.timed_out("power-off", limit, "the machine still runs")),
+        }
+    }
+
+    /// Waits until it is off, for whatever reason.
+    pub async fn ended(&self) {
+        self.process.wait().await;
+    }
+
+    fn tail(&self) -> ConsoleTail {
+        ConsoleTail {
+            lines: self.console.tail(TAIL),
+            log: self.console_log.clone(),
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.console_reader.abort();
+    }
+}
+
+fn listen(path: &Path) -> Result<UnixListener> {
+    // A machine of the same name may have been started in this folder before.
+    drop(std::fs::remove_file(path));
+    UnixListener::bind(path).map_err(|source| Error::file("listen on the socket", path, source))
+}
+
+/// A port on loopback that nobody uses now. In a network of our own nobody else will take it before QEMU does.
+fn free_port() -> Result<SocketAddr> {
+    std::net::TcpListener::bind(("127.0.0.1", 0))
+        .and_then(|listener| listener.local_addr())
+        .map_err(|error| Error::Server {
+            server: "ssh forwarding",
+            reason: format!("no free port: {error}"),
+        })
+}
+
+/// Takes both connections that QEMU makes, and greets the monitor.
+async fn connect(consoles: &UnixListener, monitors: &UnixListener, limit: Duration) -> Result<(UnixStream, Monitor)> {
+    let failed = |reason: String| Error::Monitor {
+        command: "connect".to_owned(),
+        reason,
+    };
+    let both = async {
+        let (console, _) = consoles.accept().await.map_err(|error| failed(error.to_string()))?;
+        let (monitor, _) = monitors.accept().await.map_err(|error| failed(error.to_string()))?;
+        Ok((console, Monitor::greet(monitor).await?))
+    };
+    let outcome = tokio::time::timeout(limit, both).await;
+    outcome.map_err(|_| failed(format!("QEMU did not come up within {} s", limit.as_secs())))?
+}
+
+/// QEMU ended instead of running; its log says why.
+fn ended_early(status: Option<ExitStatus>, log: &Path) -> Error {
+    Error::Program {
+        program: "QEMU".to_owned(),
+        status: status.map_or_else(|| "unknown status".to_owned(), |status| status.to_string()),
+        output: tools::last_part(&std::fs::read(log).unwrap_or_default()),
+    }
+}
+
+/// Copies the console to its log file and to whoever searches it, until QEMU ends.
+async fn record(mut stream: UnixStream, console: Arc<Console>, mut log: std::fs::File) {
+    let mut buffer = vec![0; 16 << 10];
+    while let Ok(read) = stream.read(&mut buffer).await {
+        if read == 0 {
+            return;
+        }
+        console.feed(&buffer[..read]);
+        if log.write_all(&buffer[..read]).is_err() {
+            tracing::warn!("the console log cannot be written; is the disk full?");
+        }
+    }
+}

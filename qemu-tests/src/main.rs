@@ -1,0 +1,141 @@
+//! `twinhull-qemu`: boots images in QEMU, breaks them on purpose and reports.
+
+mod cli;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use twinhull_layout::Arch;
+use twinhull_qemu::artefacts::Artefacts;
+use twinhull_qemu::scenario::{self, Options, Ran};
+use twinhull_qemu::steps::Board;
+use twinhull_qemu::{demo, interactive, isolation, report};
+
+use crate::cli::{Cli, Command, DemoArguments, RunArguments, TestArguments};
+
+/// A scenario failed.
+const FAILED: u8 = 1;
+/// Nothing could be tried: a tool, an artefact or a right is missing.
+const UNFIT: u8 = 3;
+/// Interrupted, as shells number it.
+const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()))
+        .init();
+    match start(cli.command) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("twinhull-qemu: {error:#}");
+            let unfit = error
+                .downcast_ref::<twinhull_qemu::Error>()
+                .is_some_and(twinhull_qemu::Error::is_environment);
+            ExitCode::from(if unfit { UNFIT } else { FAILED })
+        }
+    }
+}
+
+fn start(command: Command) -> anyhow::Result<u8> {
+    if matches!(command, Command::List) {
+        print!("{}", cli::list());
+        return Ok(0);
+    }
+    // Before any thread: a thread that exists would keep the network outside.
+    isolation::enter()?;
+    if matches!(command, Command::Network) {
+        println!("{}", isolation::interfaces()?.join("\n"));
+        return Ok(0);
+    }
+    // One thread: children are tied to the life of the thread that starts them.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = perform(command) => outcome,
+            signal = interrupted() => {
+                signal?;
+                eprintln!("twinhull-qemu: interrupted; machines are ended and their disks removed");
+                Ok(INTERRUPTED)
+            }
+        }
+    });
+    // Children end with their tasks. A blocking thread is only ever reading, so it is not waited for.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn perform(command: Command) -> anyhow::Result<u8> {
+    match command {
+        Command::Test(arguments) => test(arguments).await,
+        Command::Demo(arguments) => demonstrate(arguments).await,
+        Command::Run(RunArguments {
+            image,
+            accelerator,
+            memory,
+        }) => {
+            let work = std::env::temp_dir();
+            interactive::run(&image, Arch::X86_64, accelerator, memory, &work).await?;
+            Ok(0)
+        }
+        Command::List | Command::Network => Ok(0),
+    }
+}
+
+async fn test(arguments: TestArguments) -> anyhow::Result<u8> {
+    let scenarios = scenario::select(&arguments.scenarios).map_err(anyhow::Error::msg)?;
+    let options = Options {
+        artefacts: Artefacts::open(&arguments.work, Arch::X86_64)?,
+        accelerator: arguments.accelerator,
+        jobs: arguments.jobs.get().into(),
+        keep: arguments.keep,
+    };
+    let Ran { outcomes, logs, disks } = scenario::run(&scenarios, options, Board::new()).await?;
+    if let Some(path) = &arguments.json {
+        let evidence = report::evidence(&outcomes, &report::commit(), &report::machine());
+        report::write(path, &format!("{evidence:#}\n"))?;
+    }
+    if let Some(path) = &arguments.junit {
+        report::write(path, &report::junit(&outcomes))?;
+    }
+    println!("logs: {}", logs.display());
+    if let Some(disks) = disks {
+        println!("disks: {}", disks.display());
+    }
+    print!("{}", report::table(&outcomes));
+    Ok(if outcomes.iter().all(report::Outcome::passed) {
+        0
+    } else {
+        FAILED
+    })
+}
+
+async fn demonstrate(arguments: DemoArguments) -> anyhow::Result<u8> {
+    let options = Options {
+        artefacts: Artefacts::open(&arguments.work, Arch::X86_64)?,
+        accelerator: arguments.accelerator,
+        jobs: 1,
+        keep: arguments.keep,
+    };
+    let shown = demo::run(&options).await?;
+    print!("{shown}");
+    Ok(0)
+}
+
+/// Waits for Ctrl-C or a request to end.
+async fn interrupted() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot wait for signals")?;
+    tokio::select! {
+        outcome = tokio::signal::ctrl_c() => outcome.context("cannot wait for signals"),
+        _ = terminate.recv() => Ok(()),
+        _ = hangup.recv() => Ok(()),
+    }
+}

@@ -1,0 +1,121 @@
+//! The scenarios: what must be true of every image, shown by booting it.
+
+pub(crate) mod agent;
+mod falls_back;
+mod refused;
+mod repository;
+mod runner;
+mod stage;
+pub(crate) mod update;
+mod verified;
+mod waits_its_turn;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+
+pub use agent::Status;
+pub use repository::Repository;
+pub use runner::{Options, Ran, run};
+pub use stage::{Site, Stage, Theatre, copy_sparse};
+
+use crate::error::Result;
+
+/// A scenario's work. It stays on one thread: see [`crate::process::Process`].
+pub type Work = Pin<Box<dyn Future<Output = Result<()>>>>;
+
+/// One scenario.
+#[derive(Debug, Clone, Copy)]
+pub struct Scenario {
+    /// Its name on the command line and in reports.
+    pub name: &'static str,
+    /// What it shows, in one line.
+    pub about: &'static str,
+    /// The versions of the image that it needs.
+    pub images: &'static [&'static str],
+    /// About how many boots it takes: the long ones are begun first.
+    pub boots: u32,
+    work: fn(Rc<Stage>) -> Work,
+}
+
+/// Every scenario, in the order in which they are listed.
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "verified",
+        about: "the root is dm-verity over erofs; /usr cannot be written; one flipped byte is noticed",
+        images: &["1.0.0"],
+        boots: 1,
+        work: |stage| Box::pin(verified::run(stage)),
+    },
+    Scenario {
+        name: "update",
+        about: "1.0.0 becomes 1.1.0 by itself, blessed, under the lock; the old slot stays intact",
+        images: &["1.0.0", "1.1.0"],
+        boots: 2,
+        work: |stage| Box::pin(update::run(stage)),
+    },
+    Scenario {
+        name: "refused",
+        about: "spoiled payload, foreign signature, older version, other architecture: each refused with its reason",
+        images: &["1.0.0", "1.1.0", "1.2.0"],
+        boots: 1,
+        work: |stage| Box::pin(refused::run(stage)),
+    },
+    Scenario {
+        name: "falls_back_sick",
+        about: "1.2.0, whose health check fails: the host is on 1.1.0 again, says so, and does not try it again",
+        images: &["1.1.0", "1.2.0"],
+        boots: 5,
+        work: |stage| Box::pin(falls_back::sick(stage)),
+    },
+    Scenario {
+        name: "falls_back_hang",
+        about: "1.3.0, which hangs in early boot: the same",
+        images: &["1.1.0", "1.3.0"],
+        boots: 6,
+        work: |stage| Box::pin(falls_back::hang(stage)),
+    },
+    Scenario {
+        name: "waits_its_turn",
+        about: "another host holds the only slot: the host waits, says for whom, and goes on when it is free",
+        images: &["1.0.0", "1.1.0"],
+        boots: 2,
+        work: |stage| Box::pin(waits_its_turn::run(stage)),
+    },
+];
+
+/// The scenarios of these names, or all when there is none; an unknown name comes back with the known ones.
+pub fn select(names: &[String]) -> Result<Vec<&'static Scenario>, String> {
+    if names.is_empty() {
+        return Ok(ALL.iter().collect());
+    }
+    names
+        .iter()
+        .map(|name| {
+            ALL.iter().find(|scenario| scenario.name == name).ok_or_else(|| {
+                let known: Vec<_> = ALL.iter().map(|scenario| scenario.name).collect();
+                format!("no scenario is called \"{name}\"; there are: {}", known.join(", "))
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_found() {
+        for scenario in ALL {
+            let found = select(&[scenario.name.to_owned()]).unwrap();
+            assert_eq!(found.len(), 1);
+            assert_eq!(found[0].about, scenario.about);
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_known_ones() {
+        let error = select(&["updat".to_owned()]).unwrap_err();
+        assert!(error.contains("\"updat\"") && error.contains("waits_its_turn"));
+    }
+}

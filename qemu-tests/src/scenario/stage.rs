@@ -1,0 +1,285 @@
+//! What a scenario works with: its folders, its servers, its machines.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use tokio::process::Command;
+use twinhull_layout::Version;
+
+use super::repository::Repository;
+use super::runner::Options;
+use crate::accelerator::{self, Proven};
+use crate::artefacts::{Artefacts, Image};
+use crate::error::{Error, Result};
+use crate::firmware::Firmware;
+use crate::machine::credential::Credential;
+use crate::machine::{Machine, Plan};
+use crate::pace::Pace;
+use crate::run_folder::RunFolder;
+use crate::servers::lock::LockServer;
+use crate::servers::release::ReleaseServer;
+use crate::servers::seen_by_guest;
+use crate::steps::{Board, Steps};
+use crate::tools;
+
+/// Where hosts keep what their site configures.
+const SITE_FILE: &str = "/etc/twinhull-updater/config.d/50-site.toml";
+
+/// Memory of a host, in MiB.
+const MEMORY: u32 = 1536;
+
+/// What all scenarios of a run share.
+#[derive(Debug)]
+pub struct Theatre {
+    artefacts: Artefacts,
+    proven: Proven,
+    pace: Pace,
+    firmware: Firmware,
+    folders: RunFolder,
+    key: PathBuf,
+    public_key: String,
+    keep: bool,
+}
+
+impl Theatre {
+    /// Checks the tools, proves the accelerator, makes the folders and the key of this run.
+    pub async fn open(options: &Options, board: &Board) -> Result<Self> {
+        let arch = options.artefacts.arch();
+        tools::qemu(arch).await?;
+        let firmware = Firmware::find(arch)?;
+        let folders = RunFolder::create(options.artefacts.work())?;
+        let proven = accelerator::prove(options.accelerator, arch, folders.sockets(), folders.logs()).await?;
+        let pace = Pace::measured(proven.firmware_boot);
+        board.line(&proven.in_words(pace));
+        let key = folders.sockets().join("key");
+        let mut keygen = Command::new(tools::program("ssh-keygen")?);
+        keygen
+            .args(["-q", "-t", "ed25519", "-N", "", "-C", "twinhull-qemu", "-f"])
+            .arg(&key);
+        tools::output(&mut keygen).await?;
+        let public = key.with_extension("pub");
+        let public_key = fs::read_to_string(&public).map_err(|source| Error::file("read", &public, source))?;
+        let artefacts = options.artefacts.clone();
+        Ok(Self {
+            artefacts,
+            proven,
+            pace,
+            firmware,
+            folders,
+            key,
+            public_key,
+            keep: options.keep,
+        })
+    }
+
+    /// Where logs are.
+    pub fn logs(&self) -> &Path {
+        self.folders.logs()
+    }
+
+    /// Ends the run but leaves the disks; where they are.
+    pub fn keep_disks(self) -> PathBuf {
+        self.folders.keep_disks()
+    }
+}
+
+/// How a host is set up by its site, as `50-site.toml` says it.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// Base of the release repository, as the guest sees it.
+    pub repository: String,
+    /// Base of the lock server, as the guest sees it.
+    pub lock: Option<String>,
+    /// `lock`, `immediate`, `download-only` or `off`.
+    pub strategy: &'static str,
+}
+
+impl Site {
+    /// The file's text. Hosts under test look often, so that nobody waits for a poll.
+    fn toml(&self) -> String {
+        let Self {
+            repository,
+            lock,
+            strategy,
+        } = self;
+        let mut text =
+            format!("[updates]\nrepository = \"{repository}\"\npoll_seconds = 5\nstrategy = \"{strategy}\"\n");
+        if let Some(url) = lock {
+            // Writing to a String cannot fail.
+            let _ = write!(
+                text,
+                "[lock]\nurl = \"{url}\"\ngroup = \"default\"\nretry_seconds = 5\n"
+            );
+        }
+        text
+    }
+}
+
+/// What one scenario works with.
+#[derive(Debug)]
+pub struct Stage {
+    theatre: Rc<Theatre>,
+    name: &'static str,
+    disks: PathBuf,
+    logs: PathBuf,
+    steps: Rc<Steps>,
+}
+
+impl Stage {
+    /// Makes the folders of the scenario `name`, its logs empty.
+    pub fn open(theatre: Rc<Theatre>, name: &'static str, board: &Board) -> Result<Self> {
+        let disks = theatre.folders.disks().join(name);
+        fs::create_dir_all(&disks).map_err(|source| Error::file("make the folder", &disks, source))?;
+        let logs = theatre.folders.logs().join(name);
+        // Logs of an earlier run would pass for this one's.
+        drop(fs::remove_dir_all(&logs));
+        fs::create_dir_all(&logs).map_err(|source| Error::file("make the folder", &logs, source))?;
+        let steps = board.steps(name, logs.join("steps.log"));
+        Ok(Self {
+            theatre,
+            name,
+            disks,
+            logs,
+            steps,
+        })
+    }
+
+    /// What is being done.
+    pub fn steps(&self) -> &Rc<Steps> {
+        &self.steps
+    }
+
+    /// Begins a step.
+    pub fn step(&self, text: impl Into<String>) {
+        self.steps.begin(text);
+    }
+
+    /// The images and programs.
+    pub fn artefacts(&self) -> &Artefacts {
+        &self.theatre.artefacts
+    }
+
+    /// The image of a version.
+    pub fn image(&self, text: &str) -> Result<Image> {
+        self.theatre.artefacts.image(&version(text)?)
+    }
+
+    /// A limit of `seconds` on the reference machine, scaled to this one.
+    pub fn limit(&self, seconds: u32) -> std::time::Duration {
+        self.theatre.pace.limit(seconds)
+    }
+
+    /// Where this scenario's logs are.
+    pub fn logs(&self) -> &Path {
+        &self.logs
+    }
+
+    /// A private copy of the signed repository.
+    pub async fn repository(&self, name: &str) -> Result<Repository> {
+        let folder = self.disks.join(name);
+        Repository::copy(&self.theatre.artefacts, &folder, &self.logs.join("publish.log")).await
+    }
+
+    /// Where an empty repository or another file of this scenario can be made.
+    pub fn folder(&self) -> &Path {
+        &self.disks
+    }
+
+    /// Serves a repository.
+    pub async fn serve(&self, repository: &Repository) -> Result<ReleaseServer> {
+        ReleaseServer::start(repository.folder()).await
+    }
+
+    /// A lock server of its own, whose slot is free.
+    pub async fn lock_server(&self) -> Result<LockServer> {
+        let program = self.theatre.artefacts.program("twinhull-lock")?;
+        LockServer::start(&program, &self.disks, &self.logs.join("lock.log")).await
+    }
+
+    /// The usual site: this repository, this lock.
+    pub fn site(&self, releases: &ReleaseServer, lock: Option<&LockServer>, strategy: &'static str) -> Site {
+        Site {
+            repository: seen_by_guest(releases.address()),
+            lock: lock.map(|lock| seen_by_guest(lock.address())),
+            strategy,
+        }
+    }
+
+    /// Gives a machine a private copy of an image and switches it on.
+    pub async fn boot(&self, image: &Image, site: Option<&Site>) -> Result<Machine> {
+        let disk = self.disks.join("host.raw");
+        copy_sparse(&image.disk, &disk).await?;
+        let mut credentials = vec![Credential::root_key(&self.theatre.public_key)];
+        if let Some(site) = site {
+            credentials.push(Credential::files(&[(SITE_FILE, &site.toml())]));
+        }
+        Machine::start(self.plan("host", disk, credentials)).await
+    }
+
+    fn plan(&self, name: &str, disk: PathBuf, credentials: Vec<Credential>) -> Plan {
+        let theatre = &self.theatre;
+        // Machines of all scenarios have their sockets in one folder.
+        Plan {
+            name: format!("{}-{name}", self.name),
+            arch: theatre.artefacts.arch(),
+            accelerator: theatre.proven.accelerator,
+            pace: theatre.pace,
+            firmware: theatre.firmware.clone(),
+            disk: Some(disk),
+            credentials,
+            key: Some(theatre.key.clone()),
+            memory_mib: MEMORY,
+            folder: theatre.folders.sockets().to_owned(),
+            logs: self.logs.clone(),
+        }
+    }
+
+    /// Keeps the reason of a failure with the logs.
+    pub(super) fn write_failure(&self, failure: &str) {
+        let path = self.logs.join("failure.log");
+        if let Err(error) = fs::write(&path, format!("{failure}\n")) {
+            tracing::warn!(log = %path.display(), "the failure cannot be written: {error}");
+        }
+    }
+
+    /// Gives the room of the disks back as soon as the scenario is over.
+    pub(super) fn clear(&self) {
+        if !self.theatre.keep {
+            // What is left goes with the folder of the run.
+            drop(fs::remove_dir_all(&self.disks));
+        }
+    }
+}
+
+/// A version written in the code of a scenario.
+pub(super) fn version(text: &str) -> Result<Version> {
+    text.parse().map_err(|error| Error::Expectation(format!("{error}")))
+}
+
+/// Copies a disk image without filling its holes, sharing blocks where the file system can.
+pub async fn copy_sparse(from: &Path, to: &Path) -> Result<()> {
+    let mut copy = Command::new(tools::program("cp")?);
+    copy.args(["--sparse=always", "--reflink=auto", "--"]).arg(from).arg(to);
+    tools::output(&mut copy).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_site_file_is_what_the_agent_reads() {
+        let site = Site {
+            repository: "http://10.0.2.2:1/".to_owned(),
+            lock: Some("http://10.0.2.2:2/".to_owned()),
+            strategy: "lock",
+        };
+        assert_eq!(
+            site.toml(),
+            "[updates]\nrepository = \"http://10.0.2.2:1/\"\npoll_seconds = 5\nstrategy = \"lock\"\n\
+             [lock]\nurl = \"http://10.0.2.2:2/\"\ngroup = \"default\"\nretry_seconds = 5\n"
+        );
+    }
+}

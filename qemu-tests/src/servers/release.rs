@@ -1,0 +1,200 @@
+//! The release server: a folder of static files over HTTP, which counts what it sends and can be told to spoil a file.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{Response, StatusCode};
+use http_body_util::BodyExt as _;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tower::ServiceExt as _;
+use tower_http::services::ServeDir;
+
+use super::corruption;
+use crate::error::{Error, Result};
+
+/// How often a path was asked for and what was sent of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// Requests.
+    pub requests: u64,
+    /// Bytes of bodies.
+    pub bytes: u64,
+    /// When the first request came.
+    pub first: Option<Instant>,
+    /// When the last byte was sent.
+    pub last: Option<Instant>,
+}
+
+/// Serves one folder at a time on loopback until it is dropped.
+#[derive(Debug)]
+pub struct ReleaseServer {
+    address: SocketAddr,
+    shared: Arc<Mutex<Shared>>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    folder: PathBuf,
+    /// Path to the byte that is flipped on its way.
+    spoiled: BTreeMap<String, u64>,
+    traffic: BTreeMap<String, Traffic>,
+}
+
+impl ReleaseServer {
+    /// Serves `folder` on a free port.
+    pub async fn start(folder: &Path) -> Result<Self> {
+        let failed = |error: std::io::Error| Error::Server {
+            server: "release server",
+            reason: error.to_string(),
+        };
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let shared = Arc::new(Mutex::new(Shared {
+            folder: folder.to_owned(),
+            spoiled: BTreeMap::new(),
+            traffic: BTreeMap::new(),
+        }));
+        let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
+        let task = tokio::spawn(async move {
+            // Serving ends only with the task.
+            drop(axum::serve(listener, router).await);
+        });
+        Ok(Self { address, shared, task })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves another folder from now on.
+    pub fn serve(&self, folder: &Path) {
+        folder.clone_into(&mut self.shared().folder);
+    }
+
+    /// From now on flips the byte at `offset` of `path` (without a slash at its beginning) in every answer.
+    pub fn spoil(&self, path: &str, offset: u64) {
+        self.shared().spoiled.insert(path.to_owned(), offset);
+    }
+
+    /// Sends every file as it is again.
+    pub fn heal(&self) {
+        self.shared().spoiled.clear();
+    }
+
+    /// What was sent so far of all paths that begin with `prefix`.
+    pub fn traffic(&self, prefix: &str) -> Traffic {
+        let shared = self.shared();
+        let below = shared.traffic.iter().filter(|(path, _)| path.starts_with(prefix));
+        below.fold(Traffic::default(), |sum, (_, one)| Traffic {
+            requests: sum.requests + one.requests,
+            bytes: sum.bytes + one.bytes,
+            first: [sum.first, one.first].into_iter().flatten().min(),
+            last: sum.last.max(one.last),
+        })
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        lock(&self.shared)
+    }
+}
+
+impl Drop for ReleaseServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn answer(State(shared): State<Arc<Mutex<Shared>>>, request: Request) -> Response<Body> {
+    let path = request.uri().path().trim_start_matches('/').to_owned();
+    let (folder, spoiled) = {
+        let mut shared = lock(&shared);
+        let traffic = shared.traffic.entry(path.clone()).or_default();
+        traffic.requests += 1;
+        traffic.first.get_or_insert_with(Instant::now);
+        (shared.folder.clone(), shared.spoiled.get(&path).copied())
+    };
+    let Ok(response) = ServeDir::new(folder)
+        .append_index_html_on_directories(false)
+        .oneshot(request)
+        .await;
+    let mut response = response.map(Body::new);
+    if response.status().is_success() {
+        if let Some(offset) = spoiled {
+            response = corruption::flip(response, offset);
+        }
+    } else if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        tracing::warn!(path, "a guest tried to write to the release server");
+    }
+    response.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            if let Some(data) = frame.data_ref() {
+                let mut shared = lock(&shared);
+                let traffic = shared.traffic.entry(path.clone()).or_default();
+                traffic.bytes += data.len() as u64;
+                traffic.last = Some(Instant::now());
+            }
+            frame
+        }))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::servers::http_client::{self, Method};
+
+    async fn get(server: &ReleaseServer, path: &str) -> (u16, Vec<u8>) {
+        http_client::request(server.address(), Method::Get, path, None)
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_spoiled_file_differs_in_one_byte_and_healing_ends_it() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("file"), b"abc").unwrap();
+        let server = ReleaseServer::start(folder.path()).await.unwrap();
+        server.spoil("file", 1);
+        assert_eq!(get(&server, "/file").await, (200, vec![b'a', !b'b', b'c']));
+        server.heal();
+        assert_eq!(get(&server, "/file").await, (200, b"abc".to_vec()));
+    }
+
+    #[tokio::test]
+    async fn bytes_are_counted_by_path() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("payloads")).unwrap();
+        std::fs::write(folder.path().join("payloads/a"), [0; 1000]).unwrap();
+        std::fs::write(folder.path().join("other"), [0; 5]).unwrap();
+        let server = ReleaseServer::start(folder.path()).await.unwrap();
+        get(&server, "/payloads/a").await;
+        get(&server, "/payloads/a").await;
+        get(&server, "/other").await;
+        let traffic = server.traffic("payloads/");
+        assert_eq!((traffic.requests, traffic.bytes), (2, 2000));
+        assert!(traffic.first.unwrap() <= traffic.last.unwrap());
+    }
+
+    #[tokio::test]
+    async fn nothing_above_the_folder_is_served() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("served")).unwrap();
+        std::fs::write(folder.path().join("secret"), b"x").unwrap();
+        let server = ReleaseServer::start(&folder.path().join("served")).await.unwrap();
+        assert_eq!(get(&server, "/../secret").await.0, 404);
+        assert_eq!(get(&server, "/%2e%2e/secret").await.0, 404);
+    }
+}

@@ -1,0 +1,61 @@
+//! The binary as a user meets it, as far as it goes without QEMU.
+
+use std::process::{Command, Output};
+
+fn twinhull_qemu(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_twinhull-qemu"))
+        .args(arguments)
+        .output()
+        .expect("the binary starts")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn guests_can_reach_nothing_but_loopback() {
+    let output = twinhull_qemu(&["network"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(stdout(&output), "lo\n");
+}
+
+#[test]
+fn every_scenario_is_listed_with_what_it_shows() {
+    let text = stdout(&twinhull_qemu(&["list"]));
+    for name in [
+        "verified",
+        "update",
+        "refused",
+        "falls_back_sick",
+        "falls_back_hang",
+        "waits_its_turn",
+    ] {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+        assert!(line.len() > name.len() + 20, "{line}");
+    }
+}
+
+#[test]
+fn missing_artefacts_are_no_failed_test_but_an_unfit_place() {
+    let work = tempfile::tempdir().unwrap();
+    let output = twinhull_qemu(&["test", "update", "--work", work.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(3));
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        error.contains("twinhull-server_1.0.0_x86_64.json: is missing"),
+        "{error}"
+    );
+    assert_eq!(
+        std::fs::read_dir(work.path()).unwrap().count(),
+        0,
+        "something was left behind"
+    );
+}
+
+#[test]
+fn an_unknown_scenario_is_refused_with_the_known_ones() {
+    let output = twinhull_qemu(&["test", "updat", "--work", "/"]);
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("waits_its_turn"));
+}
