@@ -1,0 +1,237 @@
+//! Builds what the demo and the scenarios need: programs, the agent's package, keys, images, a release repository.
+//!
+//! All of it goes below one folder; `docs/qemu-tests.md` says what lies where.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::phase::Phases;
+use crate::privilege::{as_root, owner};
+use crate::{setup, workspace};
+
+const MUSL: &str = "x86_64-unknown-linux-musl";
+const PRODUCT: &str = "twinhull-server";
+const ARCH: &str = "x86_64";
+
+/// An image: its version, its definition, and the version that hosts have when they are offered it.
+pub(crate) struct Image {
+    version: &'static str,
+    definition: &'static str,
+    base: Option<&'static str>,
+}
+
+/// The image that hosts begin with.
+const FIRST: Image = Image {
+    version: "1.0.0",
+    definition: "configs/server.toml",
+    base: None,
+};
+/// A good release.
+const NEXT: Image = Image {
+    version: "1.1.0",
+    definition: "configs/server.toml",
+    base: Some("1.0.0"),
+};
+/// A release whose health check fails.
+const SICK: Image = Image {
+    version: "1.2.0",
+    definition: "qemu-tests/images/sick.toml",
+    base: Some("1.1.0"),
+};
+/// A release that hangs in early boot.
+const HANGS: Image = Image {
+    version: "1.3.0",
+    definition: "qemu-tests/images/hangs.toml",
+    base: Some("1.1.0"),
+};
+
+/// The images of the demo.
+pub(crate) const DEMO: &[Image] = &[FIRST, NEXT];
+
+/// The images of all scenarios.
+pub(crate) const ALL: &[Image] = &[FIRST, NEXT, SICK, HANGS];
+
+/// Everything that was built.
+pub(crate) struct Artefacts {
+    work: PathBuf,
+}
+
+impl Artefacts {
+    /// Builds programs, keys, repository and `images`, and publishes every image after the first.
+    pub(crate) fn build(phases: &mut Phases, images: &[Image]) -> Result<Self> {
+        let artefacts = Self {
+            work: workspace::work(),
+        };
+        artefacts.programs(phases)?;
+        artefacts.agent_package(phases)?;
+        artefacts.repository(phases)?;
+        for image in images {
+            artefacts.image(phases, image)?;
+        }
+        for image in images {
+            if let Some(base) = image.base {
+                artefacts.publish(phases, image, base)?;
+            }
+        }
+        Ok(artefacts)
+    }
+
+    /// Shows one update from beginning to end.
+    pub(crate) fn demo(&self, phases: &mut Phases) -> Result<()> {
+        phases.run_in_view(
+            "one update",
+            self.program("twinhull-qemu").arg("demo").arg("--work").arg(&self.work),
+        )
+    }
+
+    /// Runs scenarios: those named, or all.
+    pub(crate) fn scenarios(&self, phases: &mut Phases, names: &[String], jobs: u32) -> Result<()> {
+        let mut command = self.program("twinhull-qemu");
+        command
+            .arg("test")
+            .args(names)
+            .arg("--work")
+            .arg(&self.work)
+            .arg("--jobs")
+            .arg(jobs.to_string());
+        command
+            .arg("--json")
+            .arg(self.work.join("qemu.json"))
+            .arg("--junit")
+            .arg(self.work.join("qemu.xml"));
+        phases.run_in_view("scenarios in virtual machines", &mut command)
+    }
+
+    fn programs(&self, phases: &mut Phases) -> Result<()> {
+        let bin = self.work.join("bin");
+        fs::create_dir_all(&bin).with_context(|| format!("cannot create {}", bin.display()))?;
+        // The whole workspace with its examples: then the dependencies have the same features as for `cargo test`, and are
+        // compiled once.
+        phases.run(
+            "build host programs",
+            cargo_build().args(["--workspace", "--bins", "--examples"]),
+        )?;
+        phases.run(
+            "build static programs of the image",
+            cargo_build()
+                .args(["--release", "--target", MUSL])
+                .args(["-p", "twinhull-init", "-p", "twinhull-updater"]),
+        )?;
+        for name in ["twinhull", "twinhull-lock", "twinhull-qemu"] {
+            copy(&workspace::target().join("debug").join(name), &bin.join(name))?;
+        }
+        copy(
+            &workspace::target().join(MUSL).join("release/twinhull-init"),
+            &bin.join("twinhull-init"),
+        )
+    }
+
+    fn agent_package(&self, phases: &mut Phases) -> Result<()> {
+        phases.run(
+            "write the agent's man page and completions",
+            Command::new(workspace::target().join("debug/examples/docs")).arg(workspace::target().join("dist/updater")),
+        )?;
+        phases.run(
+            "package the agent",
+            Command::new(setup::cargo_deb())
+                .args([
+                    "-p",
+                    "twinhull-updater",
+                    "--no-build",
+                    "--no-strip",
+                    "--target",
+                    MUSL,
+                    "--output",
+                ])
+                .arg(self.agent_deb()),
+        )
+    }
+
+    /// Keys and repository begin anew: an image trusts the root that was made with them.
+    fn repository(&self, phases: &mut Phases) -> Result<()> {
+        for folder in ["keys", "repo-pristine", "images"] {
+            let folder = self.work.join(folder);
+            if folder.exists() {
+                fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+            }
+        }
+        let mut command = self.program("twinhull");
+        command
+            .args(["repo", "init", "--repo"])
+            .arg(self.work.join("repo-pristine"));
+        command.arg("--keys").arg(self.work.join("keys"));
+        phases.run("make keys and an empty release repository", &mut command)
+    }
+
+    fn image(&self, phases: &mut Phases, image: &Image) -> Result<()> {
+        let output = self.work.join("images").join(image.version);
+        fs::create_dir_all(&output).with_context(|| format!("cannot create {}", output.display()))?;
+        let mut command = as_root(&self.work.join("bin/twinhull").to_string_lossy());
+        command
+            .arg("build")
+            .arg(image.definition)
+            .args(["--version", image.version, "--arch", ARCH, "--trust-root"]);
+        command
+            .arg(self.work.join("repo-pristine/metadata/root.json"))
+            .arg("--init")
+            .arg(self.work.join("bin/twinhull-init"));
+        command
+            .arg("--deb")
+            .arg(self.agent_deb())
+            .arg("--cache")
+            .arg(self.work.join("cache"));
+        command.arg("--output").arg(&output);
+        phases.run(&format!("build {PRODUCT} {}", image.version), &mut command)?;
+        if let Some(owner) = owner() {
+            phases.run(
+                "give the image to you",
+                as_root("chown").arg("--recursive").arg(owner).arg(&output),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn publish(&self, phases: &mut Phases, image: &Image, base: &str) -> Result<()> {
+        let mut command = self.program("twinhull");
+        command
+            .args(["publish", "--channel", "stable", "--repo"])
+            .arg(self.work.join("repo-pristine"));
+        command.arg("--keys").arg(self.work.join("keys"));
+        command
+            .arg(self.facts(image.version))
+            .arg("--base")
+            .arg(self.facts(base));
+        phases.run(&format!("publish {PRODUCT} {}", image.version), &mut command)
+    }
+
+    /// The file in which the builder says what it made.
+    fn facts(&self, version: &str) -> PathBuf {
+        self.work
+            .join("images")
+            .join(version)
+            .join(format!("{PRODUCT}_{version}_{ARCH}.json"))
+    }
+
+    fn agent_deb(&self) -> PathBuf {
+        self.work.join("twinhull-updater.deb")
+    }
+
+    fn program(&self, name: &str) -> Command {
+        Command::new(self.work.join("bin").join(name))
+    }
+}
+
+fn cargo_build() -> Command {
+    let mut command = Command::new(workspace::cargo());
+    command.args(["build", "--locked"]);
+    command
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to)
+        .map(|_| ())
+        .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
+}

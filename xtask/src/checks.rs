@@ -1,0 +1,29 @@
+//! What needs no virtual machine.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::phase::Phases;
+use crate::workspace::cargo;
+
+/// Formatting, lints, unit and integration tests.
+pub(crate) fn run(phases: &mut Phases) -> Result<()> {
+    phases.run("formatting", Command::new(cargo()).args(["fmt", "--all", "--check"]))?;
+    phases.run(
+        "lints",
+        Command::new(cargo()).args([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--",
+            "--deny",
+            "warnings",
+        ]),
+    )?;
+    phases.run_in_view(
+        "unit and integration tests",
+        Command::new(cargo()).args(["test", "--workspace", "--locked", "--quiet"]),
+    )
+}

@@ -1,0 +1,117 @@
+//! Which distribution this is, and the packages the project needs from it.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+/// A package and why it is needed.
+pub(crate) struct Package {
+    pub(crate) name: &'static str,
+    pub(crate) reason: &'static str,
+    /// The least upstream version, where an older one does not do.
+    pub(crate) at_least: Option<&'static str>,
+}
+
+const fn package(name: &'static str, reason: &'static str) -> Package {
+    Package {
+        name,
+        reason,
+        at_least: None,
+    }
+}
+
+/// Everything beyond git and a Rust toolchain.
+pub(crate) const PACKAGES: &[Package] = &[
+    package("gcc", "compiles the C parts of zstd and ring"),
+    package("libc6-dev", "headers for those C parts"),
+    package("mmdebstrap", "unpacks and configures the Debian packages of an image"),
+    package("debian-archive-keyring", "checks the signatures of those packages"),
+    package("arch-test", "lets mmdebstrap know what this machine can run"),
+    package("erofs-utils", "makes the root file system"),
+    package("e2fsprogs", "makes the state file system"),
+    package("kmod", "indexes kernel modules (depmod)"),
+    package("xz-utils", "unpacks kernel modules"),
+    package("systemd", "enables units inside an image (systemctl --root)"),
+    Package {
+        at_least: Some("10"),
+        ..package(
+            "qemu-system-x86",
+            "runs virtual machines; before 10 it crashes the kernel",
+        )
+    },
+    package("ovmf", "UEFI firmware for virtual machines"),
+    package("openssh-client", "reaches virtual machines"),
+    package("cryptsetup-bin", "tests compare our dm-verity trees with veritysetup's"),
+    package("fdisk", "tests compare our partition tables with sfdisk's view"),
+    package("binutils", "tests compare our kernel images with objdump's view"),
+    package("dosfstools", "tests check our EFI system partitions with fsck.fat"),
+];
+
+impl Package {
+    /// Whether it is installed, new enough.
+    pub(crate) fn is_installed(&self) -> bool {
+        let query = Command::new("dpkg-query")
+            .args(["--show", "--showformat=${db:Status-Status} ${Version}", self.name])
+            .output();
+        let Ok(output) = query else { return false };
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let Some(version) = said.strip_prefix("installed ") else {
+            return false;
+        };
+        self.at_least.is_none_or(|wanted| is_at_least(version, wanted))
+    }
+}
+
+fn is_at_least(version: &str, wanted: &str) -> bool {
+    // The epoch says nothing about the upstream version.
+    let upstream = version.split_once(':').map_or(version, |(_, rest)| rest);
+    Command::new("dpkg")
+        .args(["--compare-versions", upstream, "ge", wanted])
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// A distribution that the packages can be installed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Distribution {
+    /// Debian 12: QEMU comes from backports.
+    Bookworm,
+    /// Debian 13.
+    Trixie,
+}
+
+impl Distribution {
+    /// Reads `/etc/os-release`. The error is the name of a distribution that is not supported.
+    pub(crate) fn of_this_host() -> Result<Result<Self, String>> {
+        let text =
+            fs::read_to_string("/etc/os-release").context("cannot read /etc/os-release to see what this host is")?;
+        Ok(Self::from_os_release(&text))
+    }
+
+    fn from_os_release(text: &str) -> Result<Self, String> {
+        let field = |key: &str| {
+            let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+            value.unwrap_or_default().trim_matches(['"', '\''])
+        };
+        match (field("ID"), field("VERSION_ID")) {
+            ("debian", "12") => Ok(Self::Bookworm),
+            ("debian", "13") => Ok(Self::Trixie),
+            (id, version) => Err(format!("{id} {version}").trim().to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_debian_12_and_13_are_installed_on() {
+        let of = Distribution::from_os_release;
+        assert_eq!(of("NAME=x\nID=debian\nVERSION_ID=\"12\"\n"), Ok(Distribution::Bookworm));
+        assert_eq!(of("VERSION_ID=\"13\"\nID=debian\n"), Ok(Distribution::Trixie));
+        assert_eq!(of("ID=ubuntu\nVERSION_ID=\"24.04\"\n"), Err("ubuntu 24.04".to_owned()));
+        assert_eq!(of("ID_LIKE=debian\nID=mint\n"), Err("mint".to_owned()));
+    }
+}

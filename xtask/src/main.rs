@@ -1,0 +1,100 @@
+//! `cargo xtask`: what the two commands of the README call.
+//!
+//! It installs what is needed, builds what is to be shown or tested, and runs it; it has no knowledge of images or
+//! updates of its own.
+
+mod artefacts;
+mod checks;
+mod distribution;
+mod phase;
+mod privilege;
+mod setup;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use artefacts::Artefacts;
+use phase::Phases;
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Set up, show and test Twinhull",
+    after_help = "Example:\n  cargo xtask demo     one update of a virtual machine, from beginning to end\n\n\
+                  Exit status: 0 all went well, 1 a phase failed (its log is named), 2 wrong usage."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install the packages and tools that the other commands need; says which and why first
+    Setup {
+        /// Only say what is missing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Build 1.0.0, publish 1.1.0, boot 1.0.0 in a virtual machine and watch it update itself
+    Demo,
+    /// Formatting, lints, unit and integration tests, then the scenarios in virtual machines
+    Test {
+        /// Leave the virtual machines out
+        #[arg(long)]
+        no_qemu: bool,
+        /// Only these scenarios (see `twinhull-qemu list`)
+        #[arg(long = "scenario", value_name = "NAME")]
+        scenarios: Vec<String>,
+        /// Virtual machines side by side
+        #[arg(long, default_value_t = 2)]
+        jobs: u32,
+    },
+    /// Build the images that the demo and the scenarios boot, and no more
+    Images,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    workspace::enter_root()?;
+    let mut phases = Phases::new(workspace::work().join("logs"))?;
+    match command {
+        Command::Setup { dry_run: true } => setup::explain(),
+        Command::Setup { dry_run: false } => setup::run(&mut phases),
+        Command::Demo => {
+            setup::run(&mut phases)?;
+            let artefacts = Artefacts::build(&mut phases, artefacts::DEMO)?;
+            artefacts.demo(&mut phases)
+        }
+        Command::Images => {
+            setup::run(&mut phases)?;
+            Artefacts::build(&mut phases, artefacts::ALL).map(|_| ())
+        }
+        Command::Test {
+            no_qemu,
+            scenarios,
+            jobs,
+        } => {
+            setup::run(&mut phases)?;
+            checks::run(&mut phases)?;
+            if no_qemu {
+                return Ok(());
+            }
+            let artefacts = Artefacts::build(&mut phases, artefacts::ALL)?;
+            artefacts.scenarios(&mut phases, &scenarios, jobs)
+        }
+    }
+}
