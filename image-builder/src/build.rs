@@ -102,9 +102,13 @@ pub struct Built {
 /// Before any work: the definition, missing tools, rights, files that are not there, room. Later: whatever a step says.
 /// Nothing is left under a final name unless everything succeeded.
 pub fn run(options: &Options, progress: &Progress) -> Result<Built> {
-    let definition = check(options)?;
+    let definition = check(&options.definition, options.arch)?;
+    preflight::file(&options.init, "--init")?;
+    preflight::file(&options.trust_root, "--trust-root")?;
+    for deb in &options.debs {
+        preflight::file(deb, "--deb")?;
+    }
     preflight::root()?;
-    preflight::tools()?;
     let cache = absolute(&options.cache)?;
     let output = absolute(&options.output)?;
     let options = &Options {
@@ -129,15 +133,11 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Built> {
     steps(&context, &name, progress)
 }
 
-/// Checks what can be known before any work, without needing rights or tools, and returns the definition.
-pub fn check(options: &Options) -> Result<Definition> {
-    let definition = Definition::read(&options.definition)?;
-    definition.kernel_package(options.arch)?;
-    preflight::file(&options.init, "--init")?;
-    preflight::file(&options.trust_root, "--trust-root")?;
-    for deb in &options.debs {
-        preflight::file(deb, "--deb")?;
-    }
+/// Checks a definition, and whether the tools that a build of it runs are there. Needs no rights.
+pub fn check(definition: &Path, arch: Arch) -> Result<Definition> {
+    let definition = Definition::read(definition)?;
+    definition.kernel_package(arch)?;
+    preflight::tools()?;
     Ok(definition)
 }
 

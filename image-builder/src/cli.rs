@@ -26,8 +26,8 @@ pub struct Cli {
 pub enum Command {
     /// Build a disk image from a definition
     Build(BuildArgs),
-    /// Check a definition and everything that can be known before a build
-    Check(BuildArgs),
+    /// Check a definition, and whether this host can build it
+    Check(CheckArgs),
     /// Publish a build as a signed release and let a channel offer it
     Publish(PublishArgs),
     /// Make or look at a release repository: a plain folder of static files
@@ -79,6 +79,17 @@ pub struct BuildArgs {
     pub security_mirror: Option<String>,
 }
 
+/// What is checked.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The definition file
+    #[arg(value_name = "DEFINITION")]
+    pub definition: PathBuf,
+    /// The architecture of the image
+    #[arg(long, default_value_t = Arch::host())]
+    pub arch: Arch,
+}
+
 /// What is published where.
 #[derive(Debug, Args)]
 pub struct PublishArgs {
@@ -98,7 +109,7 @@ pub struct PublishArgs {
     #[arg(long = "base", value_name = "MANIFEST")]
     pub bases: Vec<PathBuf>,
     /// How hard to compress, from 1 (fast) to 19 (small)
-    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(i32).range(1..=19))]
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(i32).range(1..=19))]
     pub level: i32,
 }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use twinhull::build;
-use twinhull::cli::{Cli, Command, RepoArgs, RepoCommand};
+use twinhull::cli::{CheckArgs, Cli, Command, RepoArgs, RepoCommand};
 use twinhull::progress::Progress;
 use twinhull::{publish, repository, summary};
 
@@ -25,14 +25,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             let built = build::run(&args.into(), &Progress::new())?;
             print!("{}", summary::built(&built)?);
         }
-        Command::Check(args) => {
-            let definition = build::check(&args.into())?;
-            println!(
-                "{} is in order: {} with {} packages named",
-                definition.path.display(),
-                definition.product,
-                definition.packages.len()
-            );
+        Command::Check(CheckArgs { definition, arch }) => {
+            let definition = build::check(&definition, arch)?;
+            print!("{}", summary::checked(&definition, arch));
         }
         Command::Publish(args) => {
             let published = publish::run(&args.into(), &Progress::new())?;

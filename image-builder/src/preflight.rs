@@ -1,6 +1,6 @@
 //! What is checked before any work: tools, rights and room. A user learns in a second what would fail after minutes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::definition::size::{MIB, Size};
 use crate::error::{Doing, Error, Result};
@@ -94,9 +94,9 @@ fn require(path: &Path, needed: Size, purpose: &'static str) -> Result<()> {
 }
 
 /// Checks that a file the command line names is there, before minutes are spent.
-pub(crate) fn file(path: &Path, option: &str) -> Result<PathBuf> {
+pub(crate) fn file(path: &Path, option: &str) -> Result<()> {
     if path.is_file() {
-        return Ok(path.to_owned());
+        return Ok(());
     }
     Err(Error::Usage(format!(
         "{option} {}: there is no such file",

@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use twinhull_layout::Arch;
+
 use crate::build::Built;
+use crate::definition::Definition;
 use crate::definition::size::Size;
 use crate::error::{Doing, Result};
 use crate::publish::Published;
@@ -20,6 +23,26 @@ pub fn built(built: &Built) -> Result<String> {
         );
     }
     Ok(text)
+}
+
+/// What a definition that is in order would build.
+pub fn checked(definition: &Definition, arch: Arch) -> String {
+    let disk = definition.disk;
+    let mut text = String::new();
+    let _ = writeln!(text, "{} is in order", definition.path.display());
+    let _ = writeln!(text, "product   {} for {arch}", definition.product);
+    let _ = writeln!(
+        text,
+        "packages  {} named, from {}",
+        definition.packages.len(),
+        definition.suite
+    );
+    let _ = writeln!(
+        text,
+        "disk      ESP {}, two slots of {}, state {} and growing",
+        disk.esp, disk.root, disk.state
+    );
+    text
 }
 
 /// What was published and how large each payload is.

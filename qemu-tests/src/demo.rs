@@ -6,12 +6,17 @@ use std::fs;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result};
+use indicatif::HumanBytes;
+
+use crate::error::Result;
 use crate::machine::Machine;
 use crate::scenario::{Options, Stage, Theatre, agent, update};
-use crate::servers::lock::Event;
+use crate::servers::lock::{Event, LockServer};
 use crate::servers::release::{ReleaseServer, Traffic};
 use crate::steps::Board;
+
+/// What the paths of payloads in a repository begin with.
+const PAYLOADS: &str = "payloads/";
 
 /// Runs it; what to print at the end.
 ///
@@ -21,39 +26,64 @@ pub async fn run(options: &Options) -> Result<String> {
     let theatre = Rc::new(Theatre::open(options, &board).await?);
     let stage = Stage::open(Rc::clone(&theatre), "demo", &board)?;
     let outcome = show(&stage).await;
+    stage.collect().await;
     match &outcome {
         Ok(_) => stage.steps().finish("done"),
         Err(_) => stage.steps().finish(&format!(
-            "failed; the log of each phase is in {}",
+            "failed; the log of this phase is the last one in {}",
             stage.logs().display()
         )),
     }
     outcome
 }
 
-/// Times the phases and writes what the console said during each to a log of its own.
+/// Times the phases, and writes what happened in each to a log of its own: also in the one that fails.
 struct Phases<'a> {
     stage: &'a Stage,
     machine: &'a Machine,
-    taken: Vec<(String, Duration)>,
+    name: &'static str,
     began: Instant,
-    position: u64,
+    taken: Vec<(&'static str, Duration)>,
+    /// Where the console and the release server's log were when the phase began.
+    seen: (u64, usize),
 }
 
 impl Phases<'_> {
-    /// Ends the present phase under `name` and begins the one that is announced as `next`.
-    fn end(&mut self, name: &str, next: &str) -> Result<()> {
-        self.taken.push((name.to_owned(), self.began.elapsed()));
+    /// Ends the present phase and begins the one called `name`, announced as `step`.
+    fn next(&mut self, name: &'static str, step: &str) {
+        self.end();
+        self.name = name;
+        self.stage.step(step);
+    }
+
+    /// Ends the last phase; every phase with its time.
+    fn finish(mut self) -> Vec<(&'static str, Duration)> {
+        self.end();
+        self.name = "";
+        std::mem::take(&mut self.taken)
+    }
+
+    fn end(&mut self) {
+        self.taken.push((self.name, self.began.elapsed()));
         self.began = Instant::now();
-        let (text, end) = self.machine.console().text_from(self.position);
-        self.position = end;
-        let path = self
-            .stage
-            .logs()
-            .join(format!("{}-{}.log", self.taken.len(), name.replace(' ', "-")));
-        fs::write(&path, text).map_err(|source| Error::file("write the log", &path, source))?;
-        self.stage.step(next);
-        Ok(())
+        let (console, end) = self.machine.console().text_from(self.seen.0);
+        let requests = fs::read_to_string(self.stage.release_log()).unwrap_or_default();
+        let new = requests.get(self.seen.1..).unwrap_or_default();
+        self.seen = (end, requests.len());
+        let text = format!("== console ==\n{console}\n== requests to the release server ==\n{new}");
+        let name = format!("{}-{}.log", self.taken.len(), self.name.replace(' ', "-"));
+        let path = self.stage.logs().join(name);
+        if let Err(error) = fs::write(&path, text) {
+            tracing::warn!(log = %path.display(), "the log of a phase cannot be written: {error}");
+        }
+    }
+}
+
+impl Drop for Phases<'_> {
+    fn drop(&mut self) {
+        if !self.name.is_empty() {
+            self.end();
+        }
     }
 }
 
@@ -61,7 +91,7 @@ async fn show(stage: &Stage) -> Result<String> {
     let (old, new) = (stage.image("1.0.0")?, stage.image("1.1.0")?);
     stage.step("offering 1.1.0 in the signed repository");
     let repository = stage.repository("repo").await?;
-    let release = repository.offer(&new, Some(&old)).await?;
+    repository.offer(&new, Some(&old)).await?;
     let releases = stage.serve(&repository).await?;
     let lock = stage.lock_server().await?;
 
@@ -73,91 +103,93 @@ async fn show(stage: &Stage) -> Result<String> {
     let mut phases = Phases {
         stage,
         machine: &machine,
-        taken: Vec::new(),
+        name: "boot 1.0.0",
         began,
-        position: 0,
+        taken: Vec::new(),
+        seen: (0, 0),
     };
-
+    let asked = |prefix| releases.traffic(prefix).requests > 0;
     machine
         .until("first look at the repository", stage.limit(180), async || {
-            Ok(if releases.traffic("").requests > 0 {
-                Ok(())
-            } else {
-                Err("no request".to_owned())
-            })
+            Ok(asked("").then_some(()).ok_or_else(|| "no request".to_owned()))
         })
         .await?;
-    phases.end("boot 1.0.0", "1.0.0 runs and looks for an update")?;
+
+    phases.next("find and verify", "1.0.0 runs and looks for an update");
     machine
         .until("first byte of the update", stage.limit(120), async || {
-            Ok(if payload(&releases).requests > 0 {
-                Ok(())
-            } else {
-                Err("no payload was asked for".to_owned())
-            })
+            Ok(asked(PAYLOADS)
+                .then_some(())
+                .ok_or_else(|| "no payload was asked for".to_owned()))
         })
         .await?;
 
-    let size = smallest(&release);
-    phases.end("find and verify", "fetching 1.1.0 and writing it to the other slot")?;
-    let bar = stage.steps().bar(size);
-    let position = Cell::new(0);
-    machine
-        .until("reboot lock taken", stage.limit(420), async || {
-            let bytes = payload(&releases).bytes;
-            if let Some(bar) = &bar {
-                bar.set_position(bytes.min(size));
-            }
-            position.set(bytes);
-            let taken = lock.status().await?.history.iter().any(|event| event.what == "granted");
-            Ok(if taken {
-                Ok(())
-            } else {
-                Err(format!("{bytes} bytes fetched"))
-            })
-        })
-        .await?;
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
-    }
+    phases.next("fetch and write", "fetching 1.1.0 and writing it to the other slot");
+    fetched(stage, &machine, &releases, &lock).await?;
 
-    phases.end("fetch and write", "rebooting into 1.1.0 under the reboot lock")?;
+    phases.next("shut down", "rebooting into 1.1.0 under the reboot lock");
     machine.wait_for_reset(0, stage.limit(120)).await?;
-    phases.end("shut down", "1.1.0 boots and has to prove itself healthy")?;
+
+    phases.next("boot 1.1.0 and bless it", "1.1.0 boots and has to prove itself healthy");
     agent::runs_proven(&machine, &new.version, stage.limit(300)).await?;
-    phases.end("boot 1.1.0 and bless it", "giving the lock back")?;
+
+    phases.next("release the lock", "giving the lock back");
     update::lock_was_used(&machine, &lock, stage.limit(60)).await?;
     update::check_running(&machine, &new).await?;
-    phases.end("release the lock", "switching off")?;
+    let phases = phases.finish();
 
     let history = lock.status().await?.history;
-    let traffic = (payload(&releases), releases.traffic(""));
-    let table = table(
-        &old.version.to_string(),
-        &new.version.to_string(),
-        traffic,
-        &phases.taken,
-        &history,
-    );
-    machine.cut_power().await;
+    let traffic = (releases.traffic(PAYLOADS), releases.traffic(""));
+    let versions = (old.version.to_string(), new.version.to_string());
+    let table = table(&versions, traffic, &phases, &history);
     Ok(format!("{table}\nlogs: {}\n", stage.logs().display()))
 }
 
-fn payload(releases: &ReleaseServer) -> Traffic {
-    releases.traffic("payloads/")
+/// Waits until the update is written and the lock is taken, showing how far the agent says it is.
+async fn fetched(stage: &Stage, machine: &Machine, releases: &ReleaseServer, lock: &LockServer) -> Result<()> {
+    let bar = stage.steps().bar();
+    let shown = Cell::new(None);
+    let outcome = machine
+        .until("reboot lock taken", stage.limit(420), async || {
+            if lock.status().await?.history.iter().any(|event| event.what == "granted") {
+                return Ok(Ok(()));
+            }
+            let status = agent::status(machine).await?;
+            let fetched = HumanBytes(releases.traffic(PAYLOADS).bytes);
+            if let Some(agent::Progress { step, done, total }) = status.progress() {
+                // Without a terminal, a line for each fifth of each step is enough.
+                let fifth = (step.clone(), (done * 5).checked_div(total));
+                match &bar {
+                    Some(bar) => {
+                        bar.set_length(total);
+                        bar.set_position(done);
+                        bar.set_message(format!("{step}, {fetched} fetched"));
+                    }
+                    None if shown.take().as_ref() != Some(&fifth) => {
+                        stage.step(format!(
+                            "{step}: {} of {}, {fetched} fetched",
+                            HumanBytes(done),
+                            HumanBytes(total)
+                        ));
+                    }
+                    None => {}
+                }
+                shown.set(Some(fifth));
+            }
+            Ok(Err(format!("{}, {fetched} fetched", status.in_words())))
+        })
+        .await;
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    outcome
 }
 
-/// The fewest bytes in which the release can be fetched: what a host that has the base asks for.
-fn smallest(release: &twinhull_trust::ReleaseDocument) -> u64 {
-    let least = |payloads: &[twinhull_trust::PayloadRef]| payloads.iter().map(|payload| payload.size).min();
-    least(&release.root.payloads).unwrap_or(0) + least(&release.uki.payloads).unwrap_or(0)
-}
-
+/// The short table at the end: versions, bytes, seconds, and who held the lock when.
 fn table(
-    before: &str,
-    after: &str,
+    (before, after): &(String, String),
     (payload, all): (Traffic, Traffic),
-    phases: &[(String, Duration)],
+    phases: &[(&str, Duration)],
     history: &[Event],
 ) -> String {
     let mut text = String::new();
@@ -167,13 +199,17 @@ fn table(
     };
     row("version before", before.to_owned());
     row("version after", after.to_owned());
-    row("bytes fetched", format!("{} (payloads {})", all.bytes, payload.bytes));
+    row(
+        "bytes fetched",
+        format!("{} ({} of them payloads)", all.bytes, payload.bytes),
+    );
     for (name, taken) in phases {
         row(name, format!("{:.1} s", taken.as_secs_f64()));
     }
     for event in history.iter().rev() {
-        let host = event.id.as_deref().unwrap_or("-");
-        row(&format!("lock {}", event.what), format!("{host} at {}", event.at));
+        if let Some(host) = &event.id {
+            row(&format!("lock {}", event.what), format!("{} by {host}", event.at));
+        }
     }
     text
 }
@@ -198,10 +234,11 @@ mod tests {
             bytes: 7,
             ..Traffic::default()
         };
-        let phases = [("boot 1.0.0".to_owned(), Duration::from_millis(1500))];
-        let text = table("1.0.0", "1.1.0", (traffic, traffic), &phases, &history);
+        let phases = [("boot 1.0.0", Duration::from_millis(1500))];
+        let versions = ("1.0.0".to_owned(), "1.1.0".to_owned());
+        let text = table(&versions, (traffic, traffic), &phases, &history);
         let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines[2], "bytes fetched               7 (payloads 7)");
+        assert_eq!(lines[2], "bytes fetched               7 (7 of them payloads)");
         assert_eq!(lines[3], "boot 1.0.0                  1.5 s");
         assert!(lines[4].starts_with("lock granted") && lines[5].starts_with("lock released"));
     }

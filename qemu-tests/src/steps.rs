@@ -127,14 +127,12 @@ impl Steps {
         self.board.line(&format!("{}: {outcome}", self.name));
     }
 
-    /// A progress bar below this scenario's line, for something with a known size; `None` without a terminal.
-    pub fn bar(&self, total: u64) -> Option<ProgressBar> {
+    /// A progress bar below this scenario's line; `None` without a terminal.
+    pub fn bar(&self) -> Option<ProgressBar> {
         let bars = self.board.bars.as_ref()?;
-        let bar = bars.add(ProgressBar::new(total));
-        bar.set_style(
-            ProgressStyle::with_template("  {bar:40} {bytes}/{total_bytes} {bytes_per_sec}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar()),
-        );
+        let bar = bars.add(ProgressBar::new(0));
+        let style = ProgressStyle::with_template("  {bar:40} {bytes}/{total_bytes}  {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         Some(bar)
     }
 

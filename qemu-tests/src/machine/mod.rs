@@ -187,12 +187,12 @@ impl Machine {
     }
 
     /// Cuts its power: nothing in the guest gets to do anything any more. Its disk can be looked at afterwards.
-    pub async fn cut_power(self) {
+    pub async fn cut_power(&self) {
         self.process.kill().await;
     }
 
     /// Asks the guest to shut down in order, and waits until it has. Its disk can be looked at afterwards.
-    pub async fn shut_down(self) -> Result<()> {
+    pub async fn shut_down(&self) -> Result<()> {
         self.run("systemctl --no-block poweroff").await?;
         let limit = self.limit(90);
         let patience = Patience::new(&self.starvation, limit);

@@ -22,6 +22,17 @@ pub(crate) struct Problem {
     pub(crate) text: String,
 }
 
+/// How far an install is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Progress {
+    /// What is being done.
+    pub(crate) step: String,
+    /// Bytes of it that are done.
+    pub(crate) done: u64,
+    /// Bytes of it in all.
+    pub(crate) total: u64,
+}
+
 impl Status {
     /// The release that runs.
     pub fn running(&self) -> Option<Version> {
@@ -45,6 +56,11 @@ impl Status {
     /// Why nothing more is done, for machines and for people.
     pub fn waiting(&self) -> Option<(&str, &str)> {
         Some((self.text("/state/code")?, self.text("/state/reason")?))
+    }
+
+    /// How far an install is.
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        serde_json::from_value(self.0.pointer("/progress")?.clone()).ok()
     }
 
     /// Whether this release failed here.

@@ -26,11 +26,7 @@ pub(super) async fn run(stage: Rc<Stage>) -> Result<()> {
     stage.step("booting 1.0.0");
     let machine = stage.boot(&old, Some(&stage.site(&releases, None, "off"))).await?;
     machine.wait_for_login(stage.limit(120)).await?;
-    let host = Host {
-        stage: &stage,
-        machine: &machine,
-        image: &old,
-    };
+    let host = Host::new(&stage, &machine, &old).await?;
 
     for payload in release.root.payloads.iter().chain(&release.uki.payloads) {
         releases.spoil(
@@ -72,9 +68,21 @@ struct Host<'a> {
     stage: &'a Stage,
     machine: &'a Machine,
     image: &'a Image,
+    esp: Vec<(String, u64)>,
 }
 
-impl Host<'_> {
+impl<'a> Host<'a> {
+    async fn new(stage: &'a Stage, machine: &'a Machine, image: &'a Image) -> Result<Self> {
+        let mut host = Self {
+            stage,
+            machine,
+            image,
+            esp: Vec::new(),
+        };
+        host.esp = host.disk().await?.esp_files()?;
+        Ok(host)
+    }
+
     /// An update is refused for one of `reasons`, and the disk would boot what it booted before.
     async fn refuses(&self, what: &str, reasons: &[&str]) -> Result<()> {
         self.stage.step(format!("offering {what}"));
@@ -98,6 +106,10 @@ impl Host<'_> {
         let entries = disk.boot_entries()?;
         expect(entries == [blessed(&self.image.version.to_string())?], || {
             format!("after {what}, the boot entries are {}", listed(&entries))
+        })?;
+        let files = disk.esp_files()?;
+        expect(files == self.esp, || {
+            format!("after {what}, the ESP holds {files:?} and not {:?}", self.esp)
         })?;
         disk.check_intact(Slot::A, &self.image.root_hash)
     }

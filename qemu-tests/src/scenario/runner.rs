@@ -100,6 +100,7 @@ async fn one(scenario: &'static Scenario, theatre: &Rc<stage::Theatre>, board: &
     let failure = result.err().map(|error| error.to_string());
     if let Some(failure) = &failure {
         stage.write_failure(failure);
+        stage.collect().await;
     }
     stage.clear();
     Outcome {

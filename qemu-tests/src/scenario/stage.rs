@@ -1,5 +1,6 @@
 //! What a scenario works with: its folders, its servers, its machines.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,9 @@ use crate::tools;
 
 /// Where hosts keep what their site configures.
 const SITE_FILE: &str = "/etc/twinhull-updater/config.d/50-site.toml";
+
+/// What a guest is asked when something went wrong: its journal over all boots, and what its agent thinks.
+const COLLECT: &str = "twinhull-updater status; journalctl --no-pager --output short-precise --lines 3000";
 
 /// Memory of a host, in MiB.
 const MEMORY: u32 = 1536;
@@ -125,6 +129,7 @@ pub struct Stage {
     disks: PathBuf,
     logs: PathBuf,
     steps: Rc<Steps>,
+    machines: RefCell<Vec<Rc<Machine>>>,
 }
 
 impl Stage {
@@ -143,6 +148,7 @@ impl Stage {
             disks,
             logs,
             steps,
+            machines: RefCell::default(),
         })
     }
 
@@ -176,6 +182,11 @@ impl Stage {
         &self.logs
     }
 
+    /// Where the release server writes what it was asked for.
+    pub fn release_log(&self) -> PathBuf {
+        self.logs.join("release.log")
+    }
+
     /// A private copy of the signed repository.
     pub async fn repository(&self, name: &str) -> Result<Repository> {
         let folder = self.disks.join(name);
@@ -189,7 +200,7 @@ impl Stage {
 
     /// Serves a repository.
     pub async fn serve(&self, repository: &Repository) -> Result<ReleaseServer> {
-        ReleaseServer::start(repository.folder()).await
+        ReleaseServer::start(repository.folder(), &self.release_log()).await
     }
 
     /// A lock server of its own, whose slot is free.
@@ -208,14 +219,18 @@ impl Stage {
     }
 
     /// Gives a machine a private copy of an image and switches it on.
-    pub async fn boot(&self, image: &Image, site: Option<&Site>) -> Result<Machine> {
+    ///
+    /// The stage keeps hold of it, so that a scenario that fails leaves a machine that can still be asked why.
+    pub async fn boot(&self, image: &Image, site: Option<&Site>) -> Result<Rc<Machine>> {
         let disk = self.disks.join("host.raw");
         copy_sparse(&image.disk, &disk).await?;
         let mut credentials = vec![Credential::root_key(&self.theatre.public_key)];
         if let Some(site) = site {
             credentials.push(Credential::files(&[(SITE_FILE, &site.toml())]));
         }
-        Machine::start(self.plan("host", disk, credentials)).await
+        let machine = Rc::new(Machine::start(self.plan("host", disk, credentials)).await?);
+        self.machines.borrow_mut().push(Rc::clone(&machine));
+        Ok(machine)
     }
 
     fn plan(&self, name: &str, disk: PathBuf, credentials: Vec<Credential>) -> Plan {
@@ -236,6 +251,21 @@ impl Stage {
         }
     }
 
+    /// Asks every machine that still runs for its journal and its agent's status, and keeps them with the logs.
+    pub(crate) async fn collect(&self) {
+        let machines = self.machines.borrow().clone();
+        for machine in machines {
+            // A guest that cannot answer is often why there is something to collect: its console has to do.
+            let Ok(output) = machine.try_run_within(COLLECT, self.limit(30)).await else {
+                continue;
+            };
+            let path = self.logs.join(format!("{}.journal.log", machine.name()));
+            if let Err(error) = fs::write(&path, output.stdout) {
+                tracing::warn!(log = %path.display(), "the journal cannot be written: {error}");
+            }
+        }
+    }
+
     /// Keeps the reason of a failure with the logs.
     pub(super) fn write_failure(&self, failure: &str) {
         let path = self.logs.join("failure.log");
@@ -244,8 +274,9 @@ impl Stage {
         }
     }
 
-    /// Gives the room of the disks back as soon as the scenario is over.
+    /// Switches everything off and gives the room of the disks back.
     pub(super) fn clear(&self) {
+        self.machines.borrow_mut().clear();
         if !self.theatre.keep {
             // What is left goes with the folder of the run.
             drop(fs::remove_dir_all(&self.disks));

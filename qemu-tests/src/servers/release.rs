@@ -1,6 +1,8 @@
 //! The release server: a folder of static files over HTTP, which counts what it sends and can be told to spoil a file.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +11,7 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{Response, StatusCode};
+use axum::http::{Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -46,11 +48,13 @@ struct Shared {
     /// Path to the byte that is flipped on its way.
     spoiled: BTreeMap<String, u64>,
     traffic: BTreeMap<String, Traffic>,
+    log: File,
 }
 
 impl ReleaseServer {
-    /// Serves `folder` on a free port.
-    pub async fn start(folder: &Path) -> Result<Self> {
+    /// Serves `folder` on a free port; every answer becomes a line of the file `log`: time, status,
+    /// path, range asked for, bytes sent.
+    pub async fn start(folder: &Path, log: &Path) -> Result<Self> {
         let failed = |error: std::io::Error| Error::Server {
             server: "release server",
             reason: error.to_string(),
@@ -61,6 +65,7 @@ impl ReleaseServer {
             folder: folder.to_owned(),
             spoiled: BTreeMap::new(),
             traffic: BTreeMap::new(),
+            log: File::create(log).map_err(|source| Error::file("create the log", log, source))?,
         }));
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
         let task = tokio::spawn(async move {
@@ -119,6 +124,12 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
 
 async fn answer(State(shared): State<Arc<Mutex<Shared>>>, request: Request) -> Response<Body> {
     let path = request.uri().path().trim_start_matches('/').to_owned();
+    let range = request
+        .headers()
+        .get(header::RANGE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("-")
+        .to_owned();
     let (folder, spoiled) = {
         let mut shared = lock(&shared);
         let traffic = shared.traffic.entry(path.clone()).or_default();
@@ -131,30 +142,73 @@ async fn answer(State(shared): State<Arc<Mutex<Shared>>>, request: Request) -> R
         .oneshot(request)
         .await;
     let mut response = response.map(Body::new);
-    if response.status().is_success() {
-        if let Some(offset) = spoiled {
-            response = corruption::flip(response, offset);
-        }
-    } else if response.status() == StatusCode::METHOD_NOT_ALLOWED {
-        tracing::warn!(path, "a guest tried to write to the release server");
+    if response.status().is_success()
+        && let Some(offset) = spoiled
+    {
+        response = corruption::flip(response, offset);
     }
+    let mut answer = Answer {
+        status: response.status(),
+        path,
+        range,
+        bytes: 0,
+        shared,
+    };
     response.map(|body| {
         Body::new(body.map_frame(move |frame| {
-            if let Some(data) = frame.data_ref() {
-                let mut shared = lock(&shared);
-                let traffic = shared.traffic.entry(path.clone()).or_default();
-                traffic.bytes += data.len() as u64;
-                traffic.last = Some(Instant::now());
-            }
+            answer.count(frame.data_ref().map_or(0, |data| data.len() as u64));
             frame
         }))
     })
+}
+
+/// One answer on its way; written to the log when it has ended, wherever it was cut off.
+struct Answer {
+    status: StatusCode,
+    path: String,
+    range: String,
+    bytes: u64,
+    shared: Arc<Mutex<Shared>>,
+}
+
+impl Answer {
+    fn count(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        let mut shared = lock(&self.shared);
+        let traffic = shared.traffic.entry(self.path.clone()).or_default();
+        traffic.bytes += bytes;
+        traffic.last = Some(Instant::now());
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        let Self {
+            status,
+            path,
+            range,
+            bytes,
+            ..
+        } = &*self;
+        let line = format!(
+            "{} {} {path} {range} {bytes}\n",
+            jiff::Timestamp::now(),
+            status.as_u16()
+        );
+        if let Err(error) = lock(&self.shared).log.write_all(line.as_bytes()) {
+            tracing::warn!("the release server's log cannot be written: {error}");
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::servers::http_client::{self, Method};
+
+    fn log(folder: &tempfile::TempDir) -> PathBuf {
+        folder.path().join("log")
+    }
 
     async fn get(server: &ReleaseServer, path: &str) -> (u16, Vec<u8>) {
         http_client::request(server.address(), Method::Get, path, None)
@@ -166,7 +220,7 @@ mod tests {
     async fn a_spoiled_file_differs_in_one_byte_and_healing_ends_it() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("file"), b"abc").unwrap();
-        let server = ReleaseServer::start(folder.path()).await.unwrap();
+        let server = ReleaseServer::start(folder.path(), &log(&folder)).await.unwrap();
         server.spoil("file", 1);
         assert_eq!(get(&server, "/file").await, (200, vec![b'a', !b'b', b'c']));
         server.heal();
@@ -179,7 +233,7 @@ mod tests {
         std::fs::create_dir(folder.path().join("payloads")).unwrap();
         std::fs::write(folder.path().join("payloads/a"), [0; 1000]).unwrap();
         std::fs::write(folder.path().join("other"), [0; 5]).unwrap();
-        let server = ReleaseServer::start(folder.path()).await.unwrap();
+        let server = ReleaseServer::start(folder.path(), &log(&folder)).await.unwrap();
         get(&server, "/payloads/a").await;
         get(&server, "/payloads/a").await;
         get(&server, "/other").await;
@@ -189,11 +243,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn every_answer_is_in_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("file"), b"abc").unwrap();
+        let server = ReleaseServer::start(folder.path(), &log(&folder)).await.unwrap();
+        get(&server, "/file").await;
+        get(&server, "/none").await;
+        let text = std::fs::read_to_string(log(&folder)).unwrap();
+        let lines: Vec<_> = text.lines().map(|line| line.split_once(' ').unwrap().1).collect();
+        assert_eq!(lines, ["200 file - 3", "404 none - 0"]);
+    }
+
+    #[tokio::test]
     async fn nothing_above_the_folder_is_served() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("served")).unwrap();
         std::fs::write(folder.path().join("secret"), b"x").unwrap();
-        let server = ReleaseServer::start(&folder.path().join("served")).await.unwrap();
+        let server = ReleaseServer::start(&folder.path().join("served"), &log(&folder))
+            .await
+            .unwrap();
         assert_eq!(get(&server, "/../secret").await.0, 404);
         assert_eq!(get(&server, "/%2e%2e/secret").await.0, 404);
     }

@@ -100,6 +100,14 @@ struct ConfigArgs {
 }
 
 impl Cli {
+    /// What is logged if `TWINHULL_LOG` does not say: all that happens for the journal, only what is wrong for a person.
+    pub fn log_level(&self) -> &'static str {
+        match self.command {
+            Command::Run | Command::Health => "info",
+            _ => "warn",
+        }
+    }
+
     /// Does what was asked for.
     ///
     /// # Errors

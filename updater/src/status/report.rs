@@ -184,6 +184,14 @@ impl fmt::Display for Report {
 }
 
 impl Report {
+    /// Whether the last look at the repository found that this host runs what the channel offers.
+    fn is_up_to_date(&self) -> bool {
+        let check = self.last_check.as_ref();
+        self.state.code.is_none()
+            && check
+                .is_some_and(|check| check.problem.is_none() && check.offered.as_ref() == Some(&self.running.version))
+    }
+
     fn state_text(&self) -> String {
         let version = self
             .state
@@ -195,14 +203,11 @@ impl Report {
             .since
             .map_or_else(String::new, |since| format!(" since {}", short(since)));
         match self.state.phase {
-            Phase::Idle if self.state.code.is_none() => "up to date".to_owned(),
+            Phase::Idle if self.is_up_to_date() => "up to date".to_owned(),
             Phase::Idle => "nothing to do".to_owned(),
             Phase::Trial => "on trial: not yet blessed".to_owned(),
             Phase::Installing => format!("installing{version}{since}"),
-            Phase::Staged => format!(
-                "{}is installed and boots next{since}",
-                version.trim_start().to_owned() + " "
-            ),
+            Phase::Staged => format!("{} is installed and boots next{since}", version.trim_start()),
             Phase::Rebooting => format!("rebooting into{version}{since}"),
             Phase::RollbackPending => format!("going back to{version} at the next boot{since}"),
         }
@@ -234,6 +239,32 @@ fn short(at: Timestamp) -> String {
 mod tests {
     use super::*;
     use crate::machine::Problem;
+
+    #[test]
+    fn up_to_date_is_only_what_was_found_so() {
+        let running = Running {
+            product: "p".parse().unwrap(),
+            version: "1.0.0".parse().unwrap(),
+            root_hash: RootHash::from([7; 32]),
+            arch: Arch::X86_64,
+        };
+        let state_after = |last_check: Option<Check>| {
+            let known = Known {
+                last_check,
+                ..Known::default()
+            };
+            Report::new(&running, known, None, Err(String::new())).state_text()
+        };
+        let check = |problem| Check {
+            at: Timestamp::UNIX_EPOCH,
+            offered: Some("1.0.0".parse().unwrap()),
+            problem,
+        };
+        assert_eq!(state_after(None), "nothing to do");
+        let down = Problem::new("network", "down");
+        assert_eq!(state_after(Some(check(Some(down)))), "nothing to do");
+        assert_eq!(state_after(Some(check(None))), "up to date");
+    }
 
     #[test]
     fn every_reason_to_wait_is_shown_with_its_time() {

@@ -306,7 +306,7 @@ fn every_flush_is_needed() {
         let mut log = recording.log.clone();
         let removed = log.remove(flush);
         // Before that change the recording is the one that was judged whole.
-        let verdict = recording.judge(&log, flush, &fates(60), |_, _, _, _| {});
+        let verdict = recording.judge(&log, flush - 1, &fates(60), |_, _, _, _| {});
         assert!(
             verdict.is_err(),
             "nobody notices that change {flush}, {removed:?}, is missing"

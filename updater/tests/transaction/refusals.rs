@@ -79,7 +79,7 @@ impl Case {
     }
 
     fn flip(&mut self, path: &str, at: usize) {
-        self.files.files.get_mut(path).unwrap()[at] ^= 0x10;
+        self.files.content.get_mut(path).unwrap()[at] ^= 0x10;
     }
 }
 
@@ -140,7 +140,7 @@ fn flipped_byte_in_a_header_is_refused_before_anything_is_written() {
 fn flipped_byte_in_a_blob_is_refused_and_nothing_becomes_bootable() {
     let mut case = Case::new();
     let path = case.delta_of_root();
-    let last = case.files.files[&path].len() - 1;
+    let last = case.files.content[&path].len() - 1;
     case.flip(&path, last);
     let error = case.refused("payload");
     assert!(error.to_string().contains("damaged on its way"), "{error}");
@@ -157,7 +157,7 @@ fn flipped_byte_in_the_kernel_image_is_refused() {
         .map(|payload| payload.path.clone())
         .collect();
     for path in paths {
-        let last = case.files.files[&path].len() - 1;
+        let last = case.files.content[&path].len() - 1;
         case.flip(&path, last);
     }
     // The root is in place by then, under its name, and without an entry nothing boots it.
@@ -172,12 +172,12 @@ fn flipped_byte_in_the_kernel_image_is_refused() {
 fn payload_that_goes_on_or_ends_early_is_refused() {
     let mut case = Case::new();
     let path = case.delta_of_root();
-    case.files.files.get_mut(&path).unwrap().push(0);
+    case.files.content.get_mut(&path).unwrap().push(0);
     case.refused("payload");
 
     let mut case = Case::new();
     let path = case.delta_of_root();
-    case.files.files.get_mut(&path).unwrap().pop();
+    case.files.content.get_mut(&path).unwrap().pop();
     case.refused("payload");
 }
 
@@ -185,7 +185,7 @@ fn payload_that_goes_on_or_ends_early_is_refused() {
 fn missing_payload_is_a_network_fault() {
     let mut case = Case::new();
     let path = case.delta_of_root();
-    case.files.files.remove(&path);
+    case.files.content.remove(&path);
     case.refused_untouched("network");
 }
 

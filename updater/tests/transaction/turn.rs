@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use twinhull_layout::BootEntry;
 use twinhull_trust::{Keyring, Repository as Editor, Setup, release_target};
 
 use crate::host::Host;
@@ -58,13 +59,20 @@ impl Turn {
             machine
                 .entries
                 .keys()
-                .filter(|name| name.ends_with(".efi"))
+                .filter(|name| name.parse::<BootEntry>().is_ok())
                 .cloned()
                 .collect::<Vec<_>>()
         };
         assert_eq!(entries(&after), entries(&before));
         let (_, status) = self.host.json(&["status"]);
         assert_eq!(status["last_check"]["problem"]["code"], code, "{status:#}");
+    }
+
+    /// Waits until the service has ordered the reboot.
+    fn until_rebooting(&self) {
+        self.host.until("rebooting", |status| {
+            status["state"]["phase"] == "rebooting" && self.host.asked_of_systemd().lines().any(|line| line == "reboot")
+        });
     }
 
     fn boots(&self) -> String {
@@ -257,8 +265,7 @@ fn service_goes_the_whole_turn_under_the_lock() {
                     .unwrap()
                     .contains("held by X since 2026-01-01T00:00:00Z")
         });
-        turn.host
-            .until("rebooting", |status| status["state"]["phase"] == "rebooting");
+        turn.until_rebooting();
     }
     assert_eq!(turn.boots(), "1.1.0");
     assert!(turn.host.asked_of_systemd().lines().any(|line| line == "reboot"));
@@ -291,8 +298,7 @@ fn service_remembers_a_release_that_fell_back() {
     let turn = Turn::new("immediate");
     {
         let _service = turn.host.service();
-        turn.host
-            .until("rebooting", |status| status["state"]["phase"] == "rebooting");
+        turn.until_rebooting();
     }
     // Three boots that did not become healthy, then the old release again.
     let [_, old, new] = &turn.images;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use twinhull_layout::table::Partition;
 use twinhull_layout::{Arch, Product, RootHash, Slot, Table, Version, partition};
-use twinhull_payload::MakeOptions;
+use twinhull_payload::{MakeOptions, Source};
 use twinhull_trust::{
     ChannelDocument, FetchError, Fetcher, Hex32, Keyring, PayloadRef, ReleaseDocument, Repository as Editor, RootImage,
     Setup, UkiImage,
@@ -163,13 +163,13 @@ pub(crate) fn put(disk: &mut [u8], offset: u64, bytes: &[u8]) {
 /// A release in the repository: its document, and the payloads it names.
 pub(crate) fn release(new: &Image, base: Option<&Image>) -> (ReleaseDocument, BTreeMap<String, Vec<u8>>) {
     let mut files = BTreeMap::new();
-    let mut pair = |new: &Vec<u8>, base: Option<(&Vec<u8>, Hex32)>| {
+    let mut pair = |new: &dyn Source, base: Option<(&dyn Source, Hex32)>| {
         let mut refs = vec![payload(new, None, &mut files)];
         refs.extend(base.map(|(base, name)| payload(new, Some((base, name)), &mut files)));
         refs
     };
-    let root_base = base.map(|base| (&base.root, Hex32::from(*base.hash.as_bytes())));
-    let kernel_base = base.map(|base| (&base.kernel, Hex32::sha256_of(&base.kernel)));
+    let root_base = base.map(|base| (&base.root as &dyn Source, Hex32::from(*base.hash.as_bytes())));
+    let kernel_base = base.map(|base| (&base.kernel as &dyn Source, Hex32::sha256_of(&base.kernel)));
     let document = ReleaseDocument {
         product: product(),
         version: new.version.clone(),
@@ -193,14 +193,14 @@ pub(crate) fn release(new: &Image, base: Option<&Image>) -> (ReleaseDocument, BT
     (document, files)
 }
 
-fn payload(new: &Vec<u8>, base: Option<(&Vec<u8>, Hex32)>, files: &mut BTreeMap<String, Vec<u8>>) -> PayloadRef {
+fn payload(new: &dyn Source, base: Option<(&dyn Source, Hex32)>, files: &mut BTreeMap<String, Vec<u8>>) -> PayloadRef {
     let options = MakeOptions {
         level: 1,
         threads: 1,
         scratch: None,
     };
     let mut bytes = Vec::new();
-    let source = base.map(|(base, _)| base as &dyn twinhull_payload::Source);
+    let source = base.as_ref().map(|(base, _)| *base);
     let made = twinhull_payload::make(new, source, &options, &mut bytes, &mut |_, _| {}).unwrap();
     let path = format!("payloads/{}.thp", made.header_sha256);
     files.insert(path.clone(), bytes);
@@ -216,7 +216,7 @@ fn payload(new: &Vec<u8>, base: Option<(&Vec<u8>, Hex32)>, files: &mut BTreeMap<
 /// A repository in memory, with as much damage as a test wants.
 #[derive(Clone, Default)]
 pub(crate) struct Files {
-    pub(crate) files: BTreeMap<String, Vec<u8>>,
+    pub(crate) content: BTreeMap<String, Vec<u8>>,
     /// Every download ends after this many bytes.
     pub(crate) cut_after: Option<usize>,
     /// What was opened, in order.
@@ -224,9 +224,9 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    pub(crate) fn new(files: BTreeMap<String, Vec<u8>>) -> Self {
+    pub(crate) fn new(content: BTreeMap<String, Vec<u8>>) -> Self {
         Self {
-            files,
+            content,
             ..Self::default()
         }
     }
@@ -241,7 +241,7 @@ impl Fetcher for Files {
 impl Repository for Files {
     fn open(&mut self, path: &str, from: u64) -> Result<Box<dyn Read + '_>, FetchError> {
         self.opened.push((path.to_owned(), from));
-        let bytes = self.files.get(path).ok_or(FetchError::NotFound)?;
+        let bytes = self.content.get(path).ok_or(FetchError::NotFound)?;
         let from = usize::try_from(from).unwrap();
         let end = self.cut_after.map_or(bytes.len(), |cut| bytes.len().min(from + cut));
         Ok(Box::new(Cursor::new(&bytes[from..end])))

@@ -1,0 +1,184 @@
+//! From the files of a build to a release that a host accepts.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where its set-up fails")]
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use twinhull::build::manifest::{Manifest, Package, RootImage, UkiImage};
+use twinhull::progress::Progress;
+use twinhull::publish::{self, Options};
+use twinhull::repository;
+use twinhull_layout::{Arch, Product, Version};
+use twinhull_trust::{Client, FetchError, Fetcher, SystemClock};
+use twinhull_verity::{BLOCK_SIZE, Salt, TreeBuilder};
+
+/// A repository that is a folder.
+struct Folder(PathBuf);
+
+impl Fetcher for Folder {
+    fn fetch(&mut self, path: &str, _max: u64) -> Result<Box<dyn Read + '_>, FetchError> {
+        match fs::File::open(self.0.join(path)) {
+            Ok(file) => Ok(Box::new(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(FetchError::NotFound),
+            Err(error) => Err(FetchError::Other(error.to_string())),
+        }
+    }
+}
+
+struct World {
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let world = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        repository::init(&world.path("site"), &world.path("keys")).unwrap();
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The files of a build whose images are made of `seed`; alike for seeds that are near.
+    fn build(&self, version: &str, seed: u8) -> PathBuf {
+        let mut root: Vec<u8> = (0..256 * BLOCK_SIZE)
+            .map(|index| u8::try_from((index * index / 7) % 251).unwrap())
+            .collect();
+        root[5000] = seed;
+        let uki = [b"uki".to_vec(), vec![seed; 5000]].concat();
+        let salt = Salt::from([seed; 32]);
+        let mut tree = TreeBuilder::new(256, salt).unwrap();
+        io::Write::write_all(&mut tree, &root).unwrap();
+        let tree = tree.finish().unwrap();
+        let manifest = Manifest {
+            product: "p".parse().unwrap(),
+            version: version.parse().unwrap(),
+            arch: Arch::X86_64,
+            time: 1_700_000_000,
+            root: RootImage {
+                size: root.len() as u64,
+                root_hash: *tree.root_hash(),
+                salt: salt.to_string(),
+                verity_size: tree.as_bytes().len() as u64,
+            },
+            uki: UkiImage {
+                size: uki.len() as u64,
+                sha256: hex::encode(Sha256::digest(&uki)),
+            },
+            packages: vec![Package {
+                name: "a".into(),
+                version: "1".into(),
+            }],
+        };
+        let path = self.path(&format!("{}.json", manifest.name()));
+        fs::write(path.with_file_name(format!("{}.root", manifest.name())), root).unwrap();
+        fs::write(path.with_file_name(format!("{}.efi", manifest.name())), uki).unwrap();
+        fs::write(&path, manifest.to_json().unwrap()).unwrap();
+        path
+    }
+
+    fn publish(&self, manifest: &Path, bases: &[&Path]) -> twinhull::Result<publish::Published> {
+        let options = Options {
+            manifest: manifest.to_owned(),
+            repository: self.path("site"),
+            keys: self.path("keys"),
+            channel: Some("stable".into()),
+            bases: bases.iter().map(|path| (*path).to_owned()).collect(),
+            level: 3,
+        };
+        publish::run(&options, &Progress::plain())
+    }
+
+    fn error(&self, manifest: &Path, bases: &[&Path]) -> String {
+        self.publish(manifest, bases).unwrap_err().to_string()
+    }
+}
+
+#[test]
+fn host_finds_the_release_with_full_and_delta_payloads() {
+    let world = World::new();
+    let (old, new) = (world.build("1.0.0", 1), world.build("1.1.0", 2));
+    world.publish(&old, &[]).unwrap();
+    world.publish(&new, &[&old]).unwrap();
+
+    let root = fs::read(world.path("site/metadata/root.json")).unwrap();
+    let mut client = Client::open(&world.path("host"), &root).unwrap();
+    let mut site = Folder(world.path("site"));
+    client.refresh(&mut site, &SystemClock).unwrap();
+    let product: Product = "p".parse().unwrap();
+    let channel = client.channel(&mut site, &SystemClock, &product, "stable").unwrap();
+    let offered: &Version = &channel.releases[&Arch::X86_64];
+    assert_eq!(offered.to_string(), "1.1.0");
+    let release = client
+        .release(&mut site, &SystemClock, &product, Arch::X86_64, offered)
+        .unwrap();
+    let old = Manifest::read(&old).unwrap();
+    let bases: Vec<Option<String>> = release
+        .root
+        .payloads
+        .iter()
+        .map(|payload| payload.base.map(|base| base.to_string()))
+        .collect();
+    assert_eq!(bases, [None, Some(old.root.root_hash.to_string())]);
+    for payload in release.root.payloads.iter().chain(&release.uki.payloads) {
+        assert_eq!(
+            fs::metadata(world.path("site").join(&payload.path)).unwrap().len(),
+            payload.size
+        );
+    }
+}
+
+#[test]
+fn publishing_again_changes_nothing() {
+    let world = World::new();
+    let build = world.build("1.0.0", 1);
+    assert!(world.publish(&build, &[]).unwrap().changed);
+    let before = fs::read(world.path("site/metadata/timestamp.json")).unwrap();
+    assert!(!world.publish(&build, &[]).unwrap().changed);
+    assert_eq!(fs::read(world.path("site/metadata/timestamp.json")).unwrap(), before);
+}
+
+#[test]
+fn other_content_under_a_published_version_is_refused() {
+    let world = World::new();
+    let build = world.build("1.0.0", 1);
+    world.publish(&build, &[]).unwrap();
+    let again = world.build("1.0.0", 2);
+    assert!(
+        world.error(&again, &[]).starts_with("adding the release: "),
+        "{}",
+        world.error(&again, &[])
+    );
+}
+
+#[test]
+fn files_that_changed_after_the_build_are_refused_and_nothing_is_left() {
+    let world = World::new();
+    let build = world.build("1.0.0", 1);
+    let root = build.with_extension("").with_file_name("p_1.0.0_x86_64.root");
+    let mut bytes = fs::read(&root).unwrap();
+    bytes[77] ^= 1;
+    fs::write(&root, bytes).unwrap();
+    assert!(
+        world
+            .error(&build, &[])
+            .contains("p_1.0.0_x86_64.root is not what the manifest"),
+        "{}",
+        world.error(&build, &[])
+    );
+    assert_eq!(fs::read_dir(world.path("site/payloads")).unwrap().count(), 0);
+}
+
+#[test]
+fn base_must_be_an_older_release() {
+    let world = World::new();
+    let (old, new) = (world.build("1.0.0", 1), world.build("1.1.0", 2));
+    assert!(world.error(&old, &[&new]).contains("no older"));
+    assert!(world.error(&old, &[&old]).contains("no older"));
+}
