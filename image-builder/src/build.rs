@@ -185,12 +185,14 @@ fn steps(context: &Context<'_>, name: &str, progress: &Progress) -> Result<Built
     step.done(&format!("{} with two slots", Size(disk.size)));
 
     let manifest = Manifest::new(context, &root, &verity, &boot, tree.packages, packages.time);
-    let files = publish_files(context, name, &root.path, &disk.path, &boot.uki, &manifest)?;
+    let step = progress.step("finish", "flush and move into place");
+    let files = into_place(context, name, &root.path, &disk.path, &boot.uki, &manifest)?;
+    step.done("everything is in place");
     Ok(Built { manifest, files })
 }
 
 /// Moves the finished files to their names; the manifest last, so that whoever finds it finds the rest.
-fn publish_files(
+fn into_place(
     context: &Context<'_>,
     name: &str,
     root: &Path,

@@ -1,6 +1,6 @@
 //! Waiting for a machine: on conditions, with limits, and never longer than makes sense.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
@@ -8,8 +8,14 @@ use super::Machine;
 use super::patience::Patience;
 use crate::error::{Error, Result};
 
-/// How long to let the guest be between two looks: a look costs an emulated guest a tenth of a second.
-const BETWEEN: Duration = Duration::from_millis(750);
+/// How long to let the guest be between two looks, at least.
+const SHORTEST: Duration = Duration::from_millis(750);
+
+/// The same at most, so that what is awaited is not noticed much too late.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// How many times as long as the look itself: a look keeps an emulated processor from its work.
+const SHARE: u32 = 4;
 
 impl Machine {
     /// Waits until `pattern` is on the console at or after the position `from`; gives the position after it.
@@ -65,6 +71,7 @@ impl Machine {
         let patience = Patience::new(&self.starvation, limit);
         let mut seen = "nothing yet".to_owned();
         loop {
+            let begun = Instant::now();
             let outcome = tokio::select! {
                 outcome = probe() => outcome,
                 () = patience.over() => return Err(self.timed_out(awaited, limit, &seen)),
@@ -77,7 +84,8 @@ impl Machine {
             }
             self.check_alive(awaited, from)?;
             tokio::select! {
-                () = sleep(BETWEEN) => {}
+                () = sleep((begun.elapsed() * SHARE).clamp(SHORTEST, LONGEST)) => {}
+                () = self.monitor.event() => {}
                 _ = self.process.wait() => {}
             }
         }
