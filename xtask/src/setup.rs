@@ -100,10 +100,12 @@ fn install(phases: &mut Phases, distribution: Distribution, missing: &[&Package]
         command.env("DEBIAN_FRONTEND", "noninteractive");
         command
     };
+    // First, because before it apt cannot say which release an archive holds.
+    phases.run("apt-get update", apt().arg("update"))?;
     if distribution == Distribution::Bookworm && missing.iter().any(|package| package.at_least.is_some()) {
         add_backports()?;
+        phases.run("apt-get update with backports", apt().arg("update"))?;
     }
-    phases.run("apt-get update", apt().arg("update"))?;
     let (newer, plain): (Vec<_>, Vec<_>) = missing.iter().partition(|package| package.at_least.is_some());
     let names = |packages: Vec<&&Package>| packages.into_iter().map(|package| package.name).collect::<Vec<_>>();
     let mut install_all = |title: &str, options: &[&str], packages: Vec<&str>| {
