@@ -3,19 +3,18 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use tokio::process::Command;
 use twinhull_layout::Arch;
 
 use crate::accelerator::{self, Choice};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::firmware::Firmware;
+use crate::login_key;
 use crate::machine::credential::Credential;
 use crate::machine::{Machine, Plan};
 use crate::pace::Pace;
 use crate::run_folder::RunFolder;
 use crate::scenario::copy_sparse;
 use crate::steps::Board;
-use crate::tools;
 
 /// Boots a private copy of `image` and shows its console until the machine is off.
 ///
@@ -26,14 +25,7 @@ pub async fn run(image: &Path, arch: Arch, choice: Choice, memory_mib: u32, work
     let proven = accelerator::prove(choice, arch, folders.sockets(), folders.logs()).await?;
     let pace = Pace::measured(proven.firmware_boot);
     board.line(&proven.in_words(pace));
-    let key = folders.sockets().join("key");
-    let mut keygen = Command::new(tools::program("ssh-keygen")?);
-    keygen
-        .args(["-q", "-t", "ed25519", "-N", "", "-C", "twinhull-qemu", "-f"])
-        .arg(&key);
-    tools::output(&mut keygen).await?;
-    let public = key.with_extension("pub");
-    let public_key = std::fs::read_to_string(&public).map_err(|source| Error::file("read", &public, source))?;
+    let (key, public_key) = login_key::make(folders.sockets()).await?;
     let disk = folders.disks().join("host.raw");
     copy_sparse(image, &disk).await?;
     let machine = Machine::start(Plan {

@@ -22,6 +22,7 @@ pub mod error;
 pub mod firmware;
 pub mod interactive;
 pub mod isolation;
+mod login_key;
 pub mod machine;
 pub mod pace;
 pub mod process;

@@ -15,6 +15,7 @@ use crate::accelerator::{self, Proven};
 use crate::artefacts::{Artefacts, Image};
 use crate::error::{Error, Result};
 use crate::firmware::Firmware;
+use crate::login_key;
 use crate::machine::credential::Credential;
 use crate::machine::{Machine, Plan};
 use crate::pace::Pace;
@@ -57,14 +58,7 @@ impl Theatre {
         let proven = accelerator::prove(options.accelerator, arch, folders.sockets(), folders.logs()).await?;
         let pace = Pace::measured(proven.firmware_boot);
         board.line(&proven.in_words(pace));
-        let key = folders.sockets().join("key");
-        let mut keygen = Command::new(tools::program("ssh-keygen")?);
-        keygen
-            .args(["-q", "-t", "ed25519", "-N", "", "-C", "twinhull-qemu", "-f"])
-            .arg(&key);
-        tools::output(&mut keygen).await?;
-        let public = key.with_extension("pub");
-        let public_key = fs::read_to_string(&public).map_err(|source| Error::file("read", &public, source))?;
+        let (key, public_key) = login_key::make(folders.sockets()).await?;
         let artefacts = options.artefacts.clone();
         Ok(Self {
             artefacts,
