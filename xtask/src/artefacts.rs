@@ -225,6 +225,15 @@ impl Artefacts {
     }
 }
 
+/// Builds the static program of package `name` as it is shipped.
+pub(crate) fn static_program(phases: &mut Phases, name: &str) -> Result<PathBuf> {
+    phases.run(
+        &format!("build {name}, static"),
+        cargo_build().args(["--release", "--target", MUSL, "-p", name]),
+    )?;
+    Ok(workspace::target().join(MUSL).join("release").join(name))
+}
+
 fn cargo_build() -> Command {
     let mut command = Command::new(workspace::cargo());
     command.args(["build", "--locked"]);

@@ -4,10 +4,16 @@
 //! updates of its own.
 
 mod artefacts;
+mod bench;
 mod checks;
 mod distribution;
+#[allow(dead_code, reason = "the first bench that has a peer takes this line away")]
+mod evidence;
+#[allow(dead_code, reason = "the first bench that runs a peer takes this line away")]
+mod measure;
 mod phase;
 mod privilege;
+mod rusage;
 mod setup;
 mod workspace;
 
@@ -17,6 +23,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use artefacts::Artefacts;
+use bench::Bench;
 use phase::Phases;
 
 #[derive(Parser)]
@@ -56,6 +63,9 @@ enum Command {
     },
     /// Build the images that the demo and the scenarios boot, and no more
     Images,
+    /// Measure, beside peers in the same run: a table, and JSON with `--json FILE`
+    #[command(subcommand)]
+    Bench(Bench),
 }
 
 fn main() -> ExitCode {
@@ -82,6 +92,10 @@ fn run(command: Command) -> Result<()> {
         Command::Images => {
             setup::run(&mut phases)?;
             Artefacts::build(&mut phases, artefacts::ALL).map(|_| ())
+        }
+        Command::Bench(bench) => {
+            setup::run(&mut phases)?;
+            bench.run(&mut phases)
         }
         Command::Test {
             no_qemu,

@@ -1,0 +1,31 @@
+//! `cargo xtask bench`: our figures beside those of our peers, from one run on one machine.
+//!
+//! One file for each subject. A bench builds what it measures, runs peers in turns with ours on the same input, and hands
+//! its figures to [`Evidence`](crate::evidence::Evidence).
+
+mod agent;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use crate::evidence::Publication;
+use crate::phase::Phases;
+
+/// What is measured.
+#[derive(Subcommand)]
+pub(crate) enum Bench {
+    /// The agent: size of its program
+    Agent {
+        #[command(flatten)]
+        publication: Publication,
+    },
+}
+
+impl Bench {
+    /// Measures and publishes.
+    pub(crate) fn run(self, phases: &mut Phases) -> Result<()> {
+        match self {
+            Self::Agent { publication } => agent::run(phases, &publication),
+        }
+    }
+}
