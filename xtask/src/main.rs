@@ -14,6 +14,7 @@ mod measure;
 mod phase;
 mod privilege;
 mod rusage;
+mod rust_targets;
 mod setup;
 mod workspace;
 

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::distribution::{Distribution, PACKAGES, Package};
 use crate::phase::Phases;
 use crate::privilege::as_root;
-use crate::workspace;
+use crate::{rust_targets, workspace};
 
 const BACKPORTS: &str = "/etc/apt/sources.list.d/twinhull-backports.sources";
 const CARGO_DEB_VERSION: &str = "3.8.0";
@@ -34,6 +34,9 @@ pub(crate) fn explain() -> Result<()> {
             tools().display()
         );
     }
+    for target in rust_targets::missing()? {
+        println!("  the Rust target {target}: static programs of the image (through rustup)");
+    }
     Distribution::of_this_host().map(|_| ())
 }
 
@@ -56,6 +59,7 @@ pub(crate) fn run(phases: &mut Phases) -> Result<()> {
             );
         }
     }
+    rust_targets::install(phases)?;
     if !cargo_deb().exists() {
         phases.run(
             "install cargo-deb",
