@@ -10,7 +10,8 @@ use serde::Deserialize;
 use crate::groups::Slots;
 use crate::names::GroupName;
 use crate::semaphore::MAX_SLOTS;
-use crate::server::Limits;
+use crate::server::token::{self, TokenError};
+use crate::server::{Access, Admission, Limits, PlainHttp, Rate, TlsFiles, Token, is_pattern};
 
 /// Where the server listens unless told otherwise.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8480);
@@ -32,6 +33,14 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The path that the server's URLs begin with, for one behind a proxy.
     pub base_path: String,
+    /// Whether to listen without encryption where there is no `[tls]`; only on loopback.
+    pub plain_http: bool,
+    /// Whether the listener for hosts also shows the page, the status, the history and the figures.
+    pub public_status: bool,
+    /// Certificates; without them nothing is encrypted.
+    pub tls: Option<TlsConfig>,
+    /// What the groups ask of hosts; without any, every host may ask.
+    pub access: BTreeMap<GroupName, AccessConfig>,
     /// The embedded store.
     pub store: StoreConfig,
     /// The administration.
@@ -40,6 +49,28 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// The groups by name.
     pub groups: BTreeMap<GroupName, GroupConfig>,
+}
+
+/// `[tls]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// The server's certificate chain, in PEM.
+    pub certificate: PathBuf,
+    /// Its key, in PEM.
+    pub key: PathBuf,
+    /// Who signs the certificates of clients, in PEM.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// `[access.<group>]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AccessConfig {
+    /// Files with bearer tokens; several, so that they can be changed one after the other.
+    pub token_files: Vec<PathBuf>,
+    /// Names of client certificates (see [`Admission::certificates`]).
+    pub certificates: Vec<String>,
 }
 
 /// `[store]`
@@ -72,6 +103,10 @@ pub struct LimitsConfig {
     pub header_seconds: u64,
     /// Seconds for the body of a request, 1 to 3600.
     pub body_seconds: u64,
+    /// Requests of one address in a second, 1 to 100,000; loopback is exempt.
+    pub requests_per_second: u32,
+    /// Requests that one address may make at once, 1 to 100,000.
+    pub requests_at_once: u32,
 }
 
 /// `[groups.<name>]`
@@ -103,6 +138,23 @@ pub enum ConfigError {
     /// A TCP address for the administration without a token.
     #[error("the administration on {0} needs a token: set admin.token_file (--admin-token-file)")]
     NoToken(SocketAddr),
+    /// Rules for a group that does not exist: a mistyped name, or one forgotten.
+    #[error("[access.{0}] is for a group that is not configured")]
+    NoSuchGroup(GroupName),
+    /// A rule that admits nobody.
+    #[error("[access.{0}] admits nobody: give token_files or certificates")]
+    NobodyAdmitted(GroupName),
+    /// Certificates nobody can show.
+    #[error("[access.{0}] has certificates, but no certificate is ever asked for: set tls.client_ca")]
+    NoClientCa(GroupName),
+    /// Not a name.
+    #[error("access.{group}.certificates: `{pattern}` must be a DNS name, `*.` and a DNS name, or one with {{id}}")]
+    Pattern {
+        /// The group.
+        group: GroupName,
+        /// What it is.
+        pattern: String,
+    },
     /// Nothing to lock.
     #[error("no group is configured; add `[groups.default]` with `slots = 1`, or pass --group default=1")]
     NoGroups,
@@ -139,9 +191,85 @@ impl Config {
         for (name, group) in &self.groups {
             range(&format!("groups.{name}.slots"), group.slots.into(), 0, MAX_SLOTS.into())?;
         }
+        for (name, access) in &self.access {
+            self.check_access(name, access)?;
+        }
         range("limits.connections", self.limits.connections as u64, 1, 100_000)?;
         range("limits.header_seconds", self.limits.header_seconds, 1, 3600)?;
-        range("limits.body_seconds", self.limits.body_seconds, 1, 3600)
+        range("limits.body_seconds", self.limits.body_seconds, 1, 3600)?;
+        let LimitsConfig {
+            requests_per_second,
+            requests_at_once,
+            ..
+        } = self.limits;
+        range("limits.requests_per_second", requests_per_second.into(), 1, 100_000)?;
+        range("limits.requests_at_once", requests_at_once.into(), 1, 100_000)
+    }
+
+    fn check_access(&self, name: &GroupName, access: &AccessConfig) -> Result<(), ConfigError> {
+        if !self.groups.contains_key(name) {
+            return Err(ConfigError::NoSuchGroup(name.clone()));
+        }
+        if access.token_files.is_empty() && access.certificates.is_empty() {
+            return Err(ConfigError::NobodyAdmitted(name.clone()));
+        }
+        let asks = self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        if !access.certificates.is_empty() && !asks {
+            return Err(ConfigError::NoClientCa(name.clone()));
+        }
+        match access.certificates.iter().find(|pattern| !is_pattern(pattern)) {
+            Some(pattern) => Err(ConfigError::Pattern {
+                group: name.clone(),
+                pattern: pattern.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// What the groups ask of hosts, with the tokens read from their files.
+    ///
+    /// # Errors
+    /// When a file cannot be read or holds no token.
+    pub fn access(&self) -> Result<Access, TokenError> {
+        let mut admissions = BTreeMap::new();
+        for (name, access) in &self.access {
+            let tokens: Result<Vec<_>, _> = access
+                .token_files
+                .iter()
+                .map(|file| token::read(file).map(|token| Token::new(&token)))
+                .collect();
+            let admission = Admission {
+                tokens: tokens?,
+                certificates: access.certificates.clone(),
+            };
+            admissions.insert(name.clone(), admission);
+        }
+        Ok(Access::new(admissions))
+    }
+
+    /// The rate of one address.
+    pub fn rate(&self) -> Rate {
+        Rate {
+            per_second: self.limits.requests_per_second.into(),
+            burst: self.limits.requests_at_once.into(),
+        }
+    }
+
+    /// The files for TLS, if there is to be any.
+    pub fn tls_files(&self) -> Option<TlsFiles> {
+        self.tls.clone().map(|tls| TlsFiles {
+            certificate: tls.certificate,
+            key: tls.key,
+            client_ca: tls.client_ca,
+        })
+    }
+
+    /// How far plain HTTP goes; `anywhere` is what a person said a second time.
+    pub fn plain_http(&self, anywhere: bool) -> PlainHttp {
+        PlainHttp {
+            asked: self.plain_http,
+            anywhere,
+        }
     }
 
     /// The slots of each group.
@@ -166,6 +294,10 @@ impl Default for Config {
         Self {
             listen: DEFAULT_LISTEN,
             base_path: "/".to_owned(),
+            plain_http: false,
+            public_status: true,
+            tls: None,
+            access: BTreeMap::new(),
             store: StoreConfig::default(),
             admin: AdminConfig::default(),
             limits: LimitsConfig::default(),
@@ -189,6 +321,8 @@ impl Default for LimitsConfig {
             connections: limits.connections,
             header_seconds: limits.header_time.as_secs(),
             body_seconds: limits.body_time.as_secs(),
+            requests_per_second: 50,
+            requests_at_once: 500,
         }
     }
 }
@@ -213,6 +347,7 @@ mod tests {
         let config = Config::read(Path::new(example)).unwrap();
         config.check().unwrap();
         let expected = Config {
+            plain_http: true,
             admin: AdminConfig {
                 socket: Some(DEFAULT_ADMIN_SOCKET.into()),
                 ..AdminConfig::default()
@@ -221,6 +356,34 @@ mod tests {
             ..Config::default()
         };
         assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn rules_that_would_admit_the_wrong_ones_are_refused() {
+        let group = "[groups.web]\nslots = 1\n";
+        let tls = "[tls]\ncertificate = \"c\"\nkey = \"k\"\n";
+        for (text, problem) in [
+            (
+                "[access.wbe]\ntoken_files = [\"t\"]\n".to_owned(),
+                "[access.wbe] is for a group that is not configured",
+            ),
+            ("[access.web]\n".to_owned(), "[access.web] admits nobody"),
+            (
+                "[access.web]\ncertificates = [\"a.org\"]\n".to_owned(),
+                "set tls.client_ca",
+            ),
+            (
+                format!("{tls}[access.web]\ncertificates = [\"a.org\"]\n"),
+                "set tls.client_ca",
+            ),
+            (
+                format!("{tls}client_ca = \"ca\"\n[access.web]\ncertificates = [\"*\"]\n"),
+                "`*` must be",
+            ),
+        ] {
+            let error = error(&format!("{text}{group}"));
+            assert!(error.contains(problem), "{error}");
+        }
     }
 
     #[test]

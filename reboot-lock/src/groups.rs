@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::history::Event;
 use crate::names::{GroupName, HostId};
 use crate::queue::{Ask, AskError, Clock, Queue};
 use crate::semaphore::{Outcome, Request};
@@ -172,6 +173,14 @@ impl Groups {
             groups,
             history: self.store.history(RECENT).await?,
         })
+    }
+
+    /// The latest events, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn history(&self, limit: usize) -> Result<Vec<Event>, StoreError> {
+        self.store.history(limit).await
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<GroupName, Entry>> {

@@ -31,7 +31,7 @@ pub enum Kind {
     InvalidParams,
     /// 400: no such group.
     UnknownGroup,
-    /// 401: the credential is missing or wrong (administration only).
+    /// 401: the credential is missing or wrong.
     Unauthorized,
     /// 404: no such path.
     NotFound,
@@ -47,6 +47,8 @@ pub enum Kind {
     BodyTooLarge,
     /// 423: all slots are held by others.
     LockHeld,
+    /// 429: the address asks too often, or has shown too many wrong credentials.
+    RateLimited,
     /// 503: the store is down, or the server is going down.
     BackendUnavailable,
 }
@@ -69,6 +71,7 @@ impl Kind {
             Self::LockConflict => "lock_conflict",
             Self::BodyTooLarge => "body_too_large",
             Self::LockHeld => "lock_held",
+            Self::RateLimited => "rate_limited",
             Self::BackendUnavailable => "backend_unavailable",
         }
     }
@@ -87,6 +90,7 @@ impl Kind {
             Self::LockConflict => StatusCode::CONFLICT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::LockHeld => StatusCode::LOCKED,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::BackendUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }

@@ -138,6 +138,33 @@ fn status_is_read_as_table_and_as_json_from_the_main_listener() {
 }
 
 #[test]
+fn holders_and_history_are_lines_for_people_and_json_for_programs() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["--group", "default=2", "--group", "edge=1"]);
+    for (group, id) in [("default", "host-a"), ("edge", "host-b")] {
+        assert_eq!(server.take(group, id).status, 200);
+    }
+    let url = server.url();
+    let holders = text(&run(&["holders", "--url", &url]).stdout);
+    let lines: Vec<Vec<_>> = holders.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["GROUP", "HOLDER", "SINCE", "FOR"]);
+    assert_eq!(
+        (lines[1][..2].to_vec(), lines[2][..2].to_vec()),
+        (vec!["default", "host-a"], vec!["edge", "host-b"])
+    );
+    let json = run(&["holders", "--group", "edge", "--json", "--url", &url]).stdout;
+    let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!(json.as_array().unwrap().len(), 1);
+    assert_eq!((&json[0]["group"], &json[0]["id"]), (&"edge".into(), &"host-b".into()));
+    let history = text(&run(&["history", "--url", &url, "--group", "default"]).stdout);
+    assert!(history.contains("host-a") && !history.contains("host-b"), "{history}");
+    let json = run(&["history", "--json", "--limit", "1", "--url", &url]).stdout;
+    let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!((json.as_array().unwrap().len(), &json[0]["id"]), (1, &"host-b".into()));
+    assert_eq!(run(&["history", "--limit", "0", "--url", &url]).status.code(), Some(3));
+}
+
+#[test]
 fn failures_have_their_exit_codes() {
     let output = run(&["status", "--url", "unix:/nonexistent/admin.sock"]);
     assert_eq!(output.status.code(), Some(1));
@@ -154,7 +181,7 @@ fn failures_have_their_exit_codes() {
 
 #[test]
 fn help_fits_a_screen_and_shows_examples() {
-    for command in ["", "serve", "status", "release"] {
+    for command in ["", "serve", "status", "holders", "history", "release"] {
         let arguments: Vec<_> = [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
         let help = text(&run(&arguments).stdout);
         assert!(help.lines().count() <= 50, "{command}: {} lines", help.lines().count());

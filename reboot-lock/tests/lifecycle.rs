@@ -126,6 +126,7 @@ fn second_server_on_the_same_store_is_refused() {
     let store = folder.path().join("lock.redb");
     let output = run(&[
         "serve",
+        "--plain-http",
         "--listen",
         "127.0.0.1:0",
         "--group",
@@ -146,6 +147,7 @@ fn store_that_is_not_one_is_refused_and_kept() {
     std::fs::write(&store, "precious\n".repeat(1000)).unwrap();
     let output = run(&[
         "serve",
+        "--plain-http",
         "--listen",
         "127.0.0.1:0",
         "--group",
@@ -164,15 +166,23 @@ fn plain_http_leaves_the_machine_only_when_told_to() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("lock.redb");
     let store = store.to_str().unwrap();
-    for address in ["0.0.0.0:0", "[::]:0"] {
-        let output = run(&["serve", "--listen", address, "--group", "default=1", "--store", store]);
+    let common = ["--group", "default=1", "--store", store];
+    for (address, said, problem) in [
+        ("127.0.0.1:0", &[][..], "ask for plain HTTP"),
+        ("0.0.0.0:0", &[], "ask for plain HTTP"),
+        ("0.0.0.0:0", &["--insecure-plain-http"], "ask for plain HTTP"),
+        ("0.0.0.0:0", &["--plain-http"], "--insecure-plain-http"),
+        ("[::]:0", &["--plain-http"], "--insecure-plain-http"),
+    ] {
+        let output = run(&[&["serve", "--listen", address], said, &common].concat());
         assert_eq!(output.status.code(), Some(1));
         let error = String::from_utf8(output.stderr).unwrap();
-        assert!(error.contains("--insecure-plain-http"), "{error}");
+        assert!(error.contains(problem), "{address} {said:?}: {error}");
     }
     let (token, _) = support::token_file(folder.path());
     let arguments = [
         "serve",
+        "--plain-http",
         "--listen",
         "127.0.0.1:0",
         "--group",
@@ -200,7 +210,14 @@ fn socket_left_by_a_killed_server_is_replaced_a_living_one_is_not() {
     let other = tempfile::tempdir().unwrap();
     let store = other.path().join("lock.redb");
     let second = [
-        &["serve", "--listen", "127.0.0.1:0", "--store", store.to_str().unwrap()],
+        &[
+            "serve",
+            "--plain-http",
+            "--listen",
+            "127.0.0.1:0",
+            "--store",
+            store.to_str().unwrap(),
+        ],
         &arguments[..],
     ]
     .concat();

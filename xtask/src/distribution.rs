@@ -45,6 +45,8 @@ pub(crate) const PACKAGES: &[Package] = &[
     package("cryptsetup-bin", "tests compare our dm-verity trees with veritysetup's"),
     package("fdisk", "tests compare our partition tables with sfdisk's view"),
     package("binutils", "tests compare our kernel images with objdump's view"),
+    package("chromium", "tests look at the lock's page with a real browser"),
+    package("chromium-driver", "drives that browser"),
     package("dosfstools", "tests check our EFI system partitions with fsck.fat"),
 ];
 

@@ -74,7 +74,7 @@ impl LockServer {
         let group = format!("{GROUP}=1");
         let process = Process::start(
             program,
-            ["serve", "--listen", "127.0.0.1:0", "--store"]
+            ["serve", "--plain-http", "--listen", "127.0.0.1:0", "--store"]
                 .map(std::ffi::OsStr::new)
                 .into_iter()
                 .chain([store.as_os_str(), "--group".as_ref(), group.as_ref()]),

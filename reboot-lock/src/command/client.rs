@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use reqwest::{Method, StatusCode};
+use serde::de::DeserializeOwned;
 
 use super::CommandError;
 use crate::config::DEFAULT_ADMIN_SOCKET;
@@ -27,6 +28,9 @@ pub(super) struct Server {
     /// File with the administration's bearer token, for an http URL
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// File with the authority that signs the server's certificate, in PEM
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
 }
 
 /// Where a server listens.
@@ -70,6 +74,16 @@ impl std::fmt::Display for Url {
 }
 
 impl Server {
+    /// Asks for `path` and reads the JSON that comes.
+    ///
+    /// # Errors
+    /// See [`ask`](Self::ask).
+    pub(super) async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, CommandError> {
+        let body = self.ask(Method::GET, path, None).await?;
+        serde_json::from_slice(&body)
+            .map_err(|error| CommandError::Server(format!("the answer of {} cannot be understood: {error}", self.url)))
+    }
+
     /// Asks for `path` (without a leading slash) and returns the body of a 2xx answer.
     ///
     /// # Errors
@@ -79,7 +93,10 @@ impl Server {
             |error: reqwest::Error| CommandError::Server(format!("cannot ask {}: {}", self.url, chain(&error)));
         // Fails only when a provider is there already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = reqwest::Client::builder().no_proxy().timeout(TIMEOUT);
+        let mut builder = reqwest::Client::builder().no_proxy().timeout(TIMEOUT);
+        if let Some(file) = &self.ca {
+            builder = builder.tls_certs_only(authorities(file)?);
+        }
         let (builder, base) = match &self.url {
             Url::Unix(socket) => (
                 builder.unix_socket(socket.as_path()),
@@ -127,6 +144,15 @@ impl Server {
             CommandError::Server(message)
         })
     }
+}
+
+fn authorities(file: &Path) -> Result<Vec<reqwest::Certificate>, CommandError> {
+    let unusable = |reason: String| {
+        let problem = format!("cannot read the authority in {}: {reason}", file.display());
+        CommandError::Server(problem)
+    };
+    let pem = std::fs::read(file).map_err(|error| unusable(error.to_string()))?;
+    reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unusable(chain(&error)))
 }
 
 /// The error with its causes: the outermost alone says only that sending failed.

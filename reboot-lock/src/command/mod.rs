@@ -1,6 +1,10 @@
-//! What a person types: `serve`, `status`, `release`.
+//! What a person types: `serve`, and what asks a server.
 
+mod activation;
 mod client;
+mod history;
+mod holders;
+mod output;
 mod release;
 mod serve;
 mod status;
@@ -13,8 +17,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::ConfigError;
 use crate::groups::GroupsError;
-use crate::server::BindError;
 use crate::server::token::TokenError;
+use crate::server::{BindError, TlsError};
 use crate::store::OpenError;
 
 const ABOUT: &str = "The cluster-wide reboot lock: how many hosts may be down at the same time, and which.
@@ -24,7 +28,7 @@ Speaks FleetLock. One server with one file serves a fleet; hosts ask it before t
 const AFTER: &str = "\
 Examples:
   twinhull-lock serve --config /etc/twinhull-lock/lock.toml
-  twinhull-lock serve --listen 127.0.0.1:8480 --store ./lock.redb --group default=1
+  twinhull-lock serve --plain-http --listen 127.0.0.1:8480 --store ./lock.redb --group default=1
   twinhull-lock status
   twinhull-lock release --group default --id 3f2a… --reason 'mainboard died, replaced'
 
@@ -44,10 +48,14 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the server until SIGTERM; SIGHUP reads the slots of the groups anew
+    /// Run the server until SIGTERM; SIGHUP reads groups, access and certificates anew
     Serve(serve::Serve),
     /// Show who holds which slot, and what happened lately
     Status(status::StatusCommand),
+    /// Show who holds which slot since when, and nothing else
+    Holders(holders::Holders),
+    /// Show what was granted, released and changed: when, by whom, and why
+    History(history::History),
     /// Free the slot of a host that will not do so itself; goes into the history
     Release(release::Release),
 }
@@ -74,9 +82,15 @@ pub enum CommandError {
     /// A listener.
     #[error("{0}")]
     Bind(#[from] BindError),
-    /// The administration's token.
+    /// Certificates.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
+    /// A token.
     #[error("{0}")]
     Token(#[from] TokenError),
+    /// A passed TCP socket for administration, and nothing to protect it with.
+    #[error("the service manager passed a TCP socket for administration; it needs a token: set admin.token_file")]
+    NoToken,
     /// Something that the operating system would not do.
     #[error("cannot {what}: {source}")]
     System {
@@ -109,6 +123,8 @@ impl Arguments {
                 runtime.block_on(serve.run())
             }
             Command::Status(status) => runtime.block_on(status.run()),
+            Command::Holders(holders) => runtime.block_on(holders.run()),
+            Command::History(history) => runtime.block_on(history.run()),
             Command::Release(release) => runtime.block_on(release.run()),
         }
     }

@@ -13,11 +13,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::CommandError;
+use super::activation::Passed;
 use crate::config::{Config, GroupConfig};
 use crate::groups::Groups;
 use crate::names::GroupName;
 use crate::queue::Clock;
-use crate::server::{self, BasePath, Listener, Listeners, Token, token};
+use crate::server::{self, BasePath, Gate, Listener, Listeners, Tls, Token, token};
 use crate::store::Embedded;
 
 /// File descriptors besides those of connections: the store, listeners, the runtime's own.
@@ -30,7 +31,7 @@ TWINHULL_LOG sets how much is logged (error, warn, info, debug).
 
 Examples:
   twinhull-lock serve --config /etc/twinhull-lock/lock.toml
-  twinhull-lock serve --listen 127.0.0.1:0 --store ./lock.redb --group default=1 --group edge=3")]
+  twinhull-lock serve --plain-http --listen 127.0.0.1:0 --store ./lock.redb --group default=1 --group edge=3")]
 pub(super) struct Serve {
     /// Configuration file; the other options override it
     #[arg(long, value_name = "FILE")]
@@ -56,7 +57,10 @@ pub(super) struct Serve {
     /// File with the bearer token for --admin-listen
     #[arg(long, value_name = "FILE")]
     admin_token_file: Option<PathBuf>,
-    /// Allow other addresses than loopback, unencrypted; TLS comes later, until then use a proxy
+    /// Listen without encryption on loopback addresses; without it [tls] must be configured
+    #[arg(long)]
+    plain_http: bool,
+    /// Together with plain HTTP: on other addresses too
     #[arg(long)]
     insecure_plain_http: bool,
 }
@@ -78,14 +82,23 @@ impl Serve {
         let store = Arc::new(Embedded::open(&config.store.path)?);
         let clock: Clock = Arc::new(now);
         let groups = Arc::new(Groups::start(store, clock, &config.slots()).await?);
-        let listeners = self.bind(&config).await?;
+        let gate = Arc::new(Gate::new(config.access()?, config.rate()));
+        let tls = config.tls_files().map(Tls::new).transpose()?.map(Arc::new);
+        let listeners = self.bind(&config, tls.as_ref()).await?;
         announce(&listeners).map_err(CommandError::system("print the address"))?;
 
         let (stop, stopped) = watch::channel(false);
-        let serving = tokio::spawn(server::serve(listeners, Arc::clone(&groups), config.limits(), stopped));
+        let serving = server::serve(
+            listeners,
+            Arc::clone(&groups),
+            Arc::clone(&gate),
+            config.limits(),
+            stopped,
+        );
+        let serving = tokio::spawn(serving);
         notify(&[NotifyState::Ready]);
         while let Next::Reload = signals.next().await {
-            self.reload(&config, &groups).await;
+            self.reload(&config, &groups, &gate, tls.as_deref()).await;
         }
         tracing::info!("shutting down");
         notify(&[NotifyState::Stopping]);
@@ -116,6 +129,7 @@ impl Serve {
             let groups = self.groups.iter().cloned();
             config.groups = groups.map(|(name, slots)| (name, GroupConfig { slots })).collect();
         }
+        config.plain_http |= self.plain_http;
         let admin = &mut config.admin;
         admin.socket = self.admin_socket.clone().or(admin.socket.take());
         admin.listen = self.admin_listen.or(admin.listen);
@@ -124,36 +138,70 @@ impl Serve {
         Ok(config)
     }
 
-    async fn bind(&self, config: &Config) -> Result<Listeners, CommandError> {
+    async fn bind(&self, config: &Config, tls: Option<&Arc<Tls>>) -> Result<Listeners, CommandError> {
+        let plain = config.plain_http(self.insecure_plain_http);
+        let mut passed = Passed::take(tls, plain)?;
         let mut administration = Vec::new();
-        if let Some(path) = &config.admin.socket {
-            administration.push((Listener::unix(path)?, None));
+        let token = || -> Result<Option<Token>, CommandError> {
+            let file = config.admin.token_file.as_ref();
+            Ok(file
+                .map(|file| token::read(file))
+                .transpose()?
+                .map(|token| Token::new(&token)))
+        };
+        for listener in std::mem::take(&mut passed.administration) {
+            let token = match listener {
+                Listener::Unix(..) => None,
+                Listener::Tcp(..) => Some(token()?.ok_or(CommandError::NoToken)?),
+            };
+            administration.push((listener, token));
         }
-        if let (Some(address), Some(file)) = (config.admin.listen, &config.admin.token_file) {
-            let token = Token::new(&token::read(file)?);
-            administration.push((Listener::tcp(address, self.insecure_plain_http).await?, Some(token)));
+        // What the service manager listens on takes the place of what the configuration says.
+        if administration.is_empty() {
+            if let Some(path) = &config.admin.socket {
+                administration.push((Listener::unix(path)?, None));
+            }
+            if let (Some(address), Some(token)) = (config.admin.listen, token()?) {
+                let listener = Listener::tcp(address, tls.cloned(), plain).await?;
+                administration.push((listener, Some(token)));
+            }
         }
+        let public = match passed.public {
+            Some(listener) => listener,
+            None => Listener::tcp(config.listen, tls.cloned(), plain).await?,
+        };
         Ok(Listeners {
-            public: Listener::tcp(config.listen, self.insecure_plain_http).await?,
+            public,
             base: BasePath::new(&config.base_path),
+            public_status: config.public_status,
             administration,
         })
     }
 
-    /// Makes the slots of the file the ones in force. A file that cannot be used changes nothing.
-    async fn reload(&self, started_with: &Config, groups: &Groups) {
+    /// Makes the slots, the access and the certificates of the files the ones in force. A file that cannot be used changes
+    /// nothing.
+    async fn reload(&self, started_with: &Config, groups: &Groups, gate: &Gate, tls: Option<&Tls>) {
         match NotifyState::monotonic_usec_now() {
             Ok(now) => notify(&[NotifyState::Reloading, now]),
             Err(error) => tracing::warn!("cannot tell the time to the service manager: {error}"),
         }
-        match self.configuration() {
-            Ok(config) => {
+        let read = self.configuration().and_then(|config| {
+            let access = config.access()?;
+            if let Some(tls) = tls {
+                tls.reload()?;
+            }
+            Ok((config, access))
+        });
+        match read {
+            Ok((config, access)) => {
+                gate.replace(access);
                 let fixed = Config {
                     groups: started_with.groups.clone(),
+                    access: started_with.access.clone(),
                     ..config.clone()
                 };
                 if fixed != *started_with {
-                    tracing::warn!("other settings than the groups changed; they need a restart");
+                    tracing::warn!("other settings than groups and access changed; they need a restart");
                 }
                 match groups.configure(&config.slots()).await {
                     Ok(()) => tracing::info!("configuration reloaded"),

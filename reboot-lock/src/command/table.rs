@@ -5,6 +5,7 @@ use std::fmt::Write;
 use jiff::Timestamp;
 
 use crate::history::{Change, Event};
+use crate::span;
 use crate::status::{GroupStatus, Status};
 
 /// How many events of the history are shown.
@@ -22,16 +23,33 @@ pub(super) fn render(status: &Status) -> String {
     }
     if !status.history.is_empty() {
         text.push('\n');
-        let mut rows = vec![row(["WHEN", "GROUP", "WHAT", "HOST", "BY", "WHY"])];
-        rows.extend(status.history.iter().take(EVENTS).map(event_row));
-        text.push_str(&columns(&rows));
+        text.push_str(&history(&status.history[..status.history.len().min(EVENTS)]));
     }
     text
 }
 
+/// The table of `events`.
+pub(super) fn history(events: &[Event]) -> String {
+    let mut rows = vec![row(["WHEN", "GROUP", "WHAT", "HOST", "BY", "WHY"])];
+    rows.extend(events.iter().map(event_row));
+    columns(&rows)
+}
+
+/// The table of the holders alone.
+pub(super) fn holders(status: &Status) -> String {
+    let mut rows = vec![row(["GROUP", "HOLDER", "SINCE", "FOR"])];
+    for group in &status.groups {
+        rows.extend(group.holders.iter().map(|holder| {
+            let age = span::words(status.now.as_second() - holder.since.as_second());
+            row([group.name.as_str(), holder.id.as_str(), &holder.since.to_string(), &age])
+        }));
+    }
+    columns(&rows)
+}
+
 type Row = [String; 6];
 
-fn row(cells: [&str; 6]) -> Row {
+fn row<const N: usize>(cells: [&str; N]) -> [String; N] {
     cells.map(str::to_owned)
 }
 
@@ -49,7 +67,7 @@ fn group_rows(group: &GroupStatus, now: Timestamp) -> Vec<Row> {
                 String::new(),
                 holder.id.to_string(),
                 holder.since.to_string(),
-                duration(age),
+                span::words(age),
             ]
         })
         .collect();
@@ -80,25 +98,10 @@ fn event_row(event: &Event) -> Row {
     ]
 }
 
-/// `45s`, `12m`, `3h 05m`, `2d 04h`: what one wants to know of how long a host has been away.
-fn duration(seconds: i64) -> String {
-    let seconds = seconds.max(0);
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
-    if days > 0 {
-        format!("{days}d {:02}h", hours % 24)
-    } else if hours > 0 {
-        format!("{hours}h {:02}m", minutes % 60)
-    } else if minutes > 0 {
-        format!("{minutes}m")
-    } else {
-        format!("{seconds}s")
-    }
-}
-
 /// The rows with each column as wide as its widest cell.
-fn columns(rows: &[Row]) -> String {
+fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 6] = std::array::from_fn(width);
+    let widths: [usize; N] = std::array::from_fn(width);
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();

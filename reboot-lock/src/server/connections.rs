@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
@@ -16,7 +17,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::limits::{Limits, MAX_HEAD, MAX_HEADERS};
-use super::listener::{Connection, Listener, Peer};
+use super::listener::{Accepted, Connection, Listener, Peer};
+use super::metrics::Metrics;
 use super::occupancy::{Occupancy, Place};
 use super::path::BasePath;
 
@@ -27,10 +29,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const LINGER_TIME: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 256 * 1024;
 
+/// A path that no endpoint has.
+const NOWHERE: &str = "/-";
+
 /// What a request carries from its connection to its endpoint.
 #[derive(Debug, Clone)]
 pub(super) struct Origin {
     pub(super) peer: Peer,
+    /// The names in the client's certificate.
+    pub(super) names: Arc<[String]>,
     pub(super) place: Arc<Place>,
 }
 
@@ -40,6 +47,7 @@ pub(super) async fn serve(
     router: Router,
     base: BasePath,
     limits: Limits,
+    metrics: Arc<Metrics>,
     mut stop: watch::Receiver<bool>,
 ) {
     let occupancy = Occupancy::new(limits.connections);
@@ -53,7 +61,7 @@ pub(super) async fn serve(
             Some(_) = open.join_next() => continue,
             accepted = listener.accept() => accepted,
         };
-        let (connection, peer) = match accepted {
+        let (accepted, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) if of_one_connection(&error) => continue,
             Err(error) => {
@@ -67,15 +75,23 @@ pub(super) async fn serve(
             _ = stop.wait_for(|stop| *stop) => break,
             place = occupancy.enter() => place,
         };
-        let origin = Origin { peer, place };
-        open.spawn(converse(
-            connection,
-            origin,
-            router.clone(),
-            Arc::clone(&base),
-            limits,
-            stop.clone(),
-        ));
+        metrics.connections.fetch_add(1, Ordering::Relaxed);
+        let (router, base, metrics) = (router.clone(), Arc::clone(&base), Arc::clone(&metrics));
+        let stop = stop.clone();
+        open.spawn(async move {
+            match greet(accepted, &place, limits.header_time, stop.clone()).await {
+                Some(Ok((connection, names))) => {
+                    let names = names.into();
+                    let origin = Origin { peer, names, place };
+                    converse(connection, origin, router, base, limits, stop).await;
+                }
+                Some(Err(error)) => {
+                    metrics.handshakes_failed.fetch_add(1, Ordering::Relaxed);
+                    tracing::debug!(%peer, "TLS handshake failed: {error}");
+                }
+                None => {}
+            }
+        });
     }
     drop(listener);
     let finished = tokio::time::timeout(limits.shutdown_time, async {
@@ -95,6 +111,23 @@ fn of_one_connection(error: &io::Error) -> bool {
         error.kind(),
         ConnectionAborted | ConnectionRefused | ConnectionReset | NotConnected
     )
+}
+
+/// The handshake, within `patience`. `None` when the connection has to go before that is done.
+async fn greet(
+    accepted: Accepted,
+    place: &Place,
+    patience: Duration,
+    mut stop: watch::Receiver<bool>,
+) -> Option<io::Result<(Connection, Vec<String>)>> {
+    tokio::select! {
+        biased;
+        () = place.asked_to_leave() => None,
+        _ = stop.wait_for(|stop| *stop) => None,
+        shaken = tokio::time::timeout(patience, accepted.shake_hands()) => {
+            Some(shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())))
+        }
+    }
 }
 
 async fn converse(
@@ -158,6 +191,9 @@ async fn linger(connection: &mut Connection) {
 
 /// `uri` with its path as seen from the base; a path outside it becomes one that no endpoint has.
 fn below_base(uri: &Uri, base: &BasePath) -> Uri {
-    let path = base.strip(uri.path()).unwrap_or_else(|| "/".to_owned());
-    PathAndQuery::try_from(path).map_or_else(|_| Uri::from_static("/"), Uri::from)
+    let mut path = base.strip(uri.path()).unwrap_or_else(|| NOWHERE.to_owned());
+    if let Some(query) = uri.query() {
+        path = format!("{path}?{query}");
+    }
+    PathAndQuery::try_from(path).map_or_else(|_| Uri::from_static(NOWHERE), Uri::from)
 }

@@ -16,16 +16,19 @@ impl BasePath {
     /// The path below the base, in its one canonical form (`/v1/pre-reboot`), or `None` for a path that is not below it.
     pub fn strip(&self, path: &str) -> Option<String> {
         let asked: Vec<_> = parts(path).collect();
-        let without_last = self.0.len().saturating_sub(1);
-        let rest = [self.0.len(), without_last].into_iter().find_map(|length| {
+        let below = |length: usize| {
             let (base, rest) = asked.split_at_checked(length)?;
-            if base != &self.0[..length] {
-                return None;
-            }
-            // Everything published begins with its version; a lost last part must not make the base itself an endpoint.
-            (rest.first() == Some(&"v1")).then_some(rest)
-        })?;
+            (base == &self.0[..length]).then_some(rest)
+        };
+        // With the last part lost only what hosts ask is found: a page at two addresses helps nobody.
+        let lost = || below(self.0.len().saturating_sub(1)).filter(|rest| rest.first() == Some(&"v1"));
+        let rest = below(self.0.len()).or_else(lost)?;
         Some(format!("/{}", rest.join("/")))
+    }
+
+    /// The path that links begin with: `/` or `/fleet/`.
+    pub fn link(&self) -> String {
+        self.0.iter().fold("/".to_owned(), |link, part| link + part + "/")
     }
 }
 
@@ -63,15 +66,26 @@ mod tests {
     }
 
     #[test]
+    fn page_is_at_the_base_itself() {
+        assert_eq!(BasePath::new("").strip("/"), Some("/".to_owned()));
+        let deep = BasePath::new("/fleet/lock");
+        for path in ["/fleet/lock", "/fleet/lock/", "/fleet//lock"] {
+            assert_eq!(deep.strip(path), Some("/".to_owned()), "{path}");
+        }
+        assert_eq!(deep.strip("/fleet/lock/metrics"), Some("/metrics".to_owned()));
+        assert_eq!(deep.link(), "/fleet/lock/");
+        assert_eq!(BasePath::default().link(), "/");
+    }
+
+    #[test]
     fn path_outside_the_base_is_none() {
         let deep = BasePath::new("/fleet/lock");
         for path in [
             "/",
             "/v1/pre-reboot",
             "/fleet",
-            "/fleet/lock",
+            "/fleet/metrics",
             "/other/v1/pre-reboot",
-            "/fleet/lock/lock/v1/x",
             "*",
         ] {
             assert_eq!(deep.strip(path), None, "{path}");

@@ -18,6 +18,15 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_twinhull-lock");
 
+/// Waits until `true_now` is.
+pub fn eventually(mut true_now: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !true_now() {
+        assert!(begun.elapsed() < PATIENCE, "never became true");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// A running `twinhull-lock serve`; killed when dropped.
 pub struct Server {
     child: Child,
@@ -44,7 +53,7 @@ impl Server {
                 .filter(|argument| **argument == "--admin-token-file")
                 .count();
         let mut child = Command::new(PROGRAM)
-            .args(["serve", "--listen", "127.0.0.1:0", "--store"])
+            .args(["serve", "--plain-http", "--listen", "127.0.0.1:0", "--store"])
             .arg(folder.join("lock.redb"))
             .args(arguments)
             .envs(environment.iter().copied())
@@ -55,7 +64,8 @@ impl Server {
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let first = lines.next().expect("the server ended before it listened").unwrap();
-        let address = first.strip_prefix("listening on http://").unwrap().parse().unwrap();
+        assert!(first.starts_with("listening on http"), "{first}");
+        let address = first.rsplit_once("://").unwrap().1.parse().unwrap();
         let administration = (0..administration)
             .map(|_| {
                 lines
