@@ -1,12 +1,17 @@
 //! From a definition to an image: the steps in order, each in a file of its own.
 
+pub mod check;
 mod disk;
 mod esp;
 mod fat;
+mod formats;
+pub mod indices;
+mod inputs;
 mod kernel;
 pub mod manifest;
 mod mirrors;
 pub mod packages;
+mod record;
 mod root;
 
 use std::fs;
@@ -24,6 +29,7 @@ use crate::tools::Log;
 use crate::work::{IfBusy, Work};
 use crate::{initramfs, preflight, tree};
 use manifest::Manifest;
+use record::Record;
 
 /// What the command line asks for.
 #[derive(Debug, Clone)]
@@ -46,6 +52,8 @@ pub struct Options {
     pub init: PathBuf,
     /// The log of the tools' output; by default beside the artefacts.
     pub log: Option<PathBuf>,
+    /// Whether to make everything anew and compare it with what the cache gave.
+    pub no_cache: bool,
     /// Whether to fetch packages anew although the cache has them.
     pub refresh: bool,
     /// Debian's main archive, if not the one that apt of this host uses.
@@ -94,6 +102,8 @@ pub struct Built {
     pub manifest: Manifest,
     /// The files, the manifest last.
     pub files: Vec<PathBuf>,
+    /// Whether they were there already.
+    pub unchanged: bool,
 }
 
 /// Builds an image.
@@ -102,12 +112,17 @@ pub struct Built {
 /// Before any work: the definition, missing tools, rights, files that are not there, room. Later: whatever a step says.
 /// Nothing is left under a final name unless everything succeeded.
 pub fn run(options: &Options, progress: &Progress) -> Result<Built> {
-    let definition = check(&options.definition, options.arch)?;
+    let check::Checked { definition, .. } = check::run(&check::Request {
+        definition: options.definition.clone(),
+        arch: options.arch,
+        cache: options.cache.clone(),
+        debs: options.debs.clone(),
+        mirror: options.mirror.clone(),
+        security_mirror: options.security_mirror.clone(),
+        fetch: indices::Fetch::Never,
+    })?;
     preflight::file(&options.init, "--init")?;
     preflight::file(&options.trust_root, "--trust-root")?;
-    for deb in &options.debs {
-        preflight::file(deb, "--deb")?;
-    }
     preflight::root()?;
     let cache = absolute(&options.cache)?;
     let output = absolute(&options.output)?;
@@ -128,17 +143,59 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Built> {
         log: Log::create(&log)?,
         work: work.path().to_owned(),
     };
-    let cached = packages::cache_entry(&context)?.exists() && !options.refresh;
+    let entry = packages::cache_entry(&context)?;
+    let cached = entry.exists() && !options.refresh;
+    if cached && let Some(built) = unchanged(&context, &entry, progress)? {
+        return Ok(built);
+    }
     preflight::room((!cached).then_some(options.cache.as_path()), &options.output)?;
-    steps(&context, &name, progress)
+    let built = steps(&context, &name, progress)?;
+    let record = Record::of(&built.files)?;
+    let key = inputs::key(&context, &entry)?;
+    if options.no_cache {
+        compare(&context, &key, &record)?;
+    }
+    record.keep(&options.cache, &key)?;
+    Ok(built)
 }
 
-/// Checks a definition, and whether the tools that a build of it runs are there. Needs no rights.
-pub fn check(definition: &Path, arch: Arch) -> Result<Definition> {
-    let definition = Definition::read(definition)?;
-    definition.kernel_package(arch)?;
-    preflight::tools()?;
-    Ok(definition)
+/// What an earlier build of the same inputs left in the output folder, if it is all there and as it was made.
+fn unchanged(context: &Context<'_>, entry: &Path, progress: &Progress) -> Result<Option<Built>> {
+    let options = context.options;
+    let step = progress.step("inputs", "compare with earlier builds");
+    let record = Record::read(&options.cache, &inputs::key(context, entry)?)?;
+    let files = match record {
+        Some(record) => record.intact(&options.output)?,
+        None => None,
+    };
+    let Some(files) = files else {
+        step.done("something is new");
+        return Ok(None);
+    };
+    step.done("nothing has changed, and the artefacts are as they were made");
+    let manifest = files
+        .iter()
+        .find(|file| file.extension().is_some_and(|ending| ending == "json"));
+    let manifest = manifest.ok_or_else(|| Error::Content("the record of the build names no manifest".into()))?;
+    Ok(Some(Built {
+        manifest: Manifest::read(manifest)?,
+        files,
+        unchanged: true,
+    }))
+}
+
+/// Fails when a build without the cache gave something else than one with it.
+fn compare(context: &Context<'_>, key: &str, anew: &Record) -> Result<()> {
+    let Some(earlier) = Record::read(&context.options.cache, key)? else {
+        return Ok(());
+    };
+    match anew.difference(&earlier) {
+        None => Ok(()),
+        Some(name) => Err(Error::Content(format!(
+            "{name} was built without the cache and differs from what the same inputs gave with it; the new one is in {}",
+            context.options.output.display()
+        ))),
+    }
 }
 
 fn steps(context: &Context<'_>, name: &str, progress: &Progress) -> Result<Built> {
@@ -184,11 +241,24 @@ fn steps(context: &Context<'_>, name: &str, progress: &Progress) -> Result<Built
     let disk = disk::run(context, &root, &verity, &boot, packages.time)?;
     step.done(&format!("{} with two slots", Size(disk.size)));
 
+    let mut formats = Vec::new();
+    for format in &definition.formats {
+        let step = progress.step("format", format.ending());
+        let file = formats::run(context, &disk.path, *format)?;
+        let size = file.metadata().doing("look at", &file)?.len();
+        formats.push((file, format.ending()));
+        step.done(&format!("{} of {}", format.ending(), Size(size)));
+    }
+
     let manifest = Manifest::new(context, &root, &verity, &boot, tree.packages, packages.time);
     let step = progress.step("finish", "flush and move into place");
-    let files = into_place(context, name, &root.path, &disk.path, &boot.uki, &manifest)?;
+    let files = into_place(context, name, &root.path, &disk.path, &formats, &boot.uki, &manifest)?;
     step.done("everything is in place");
-    Ok(Built { manifest, files })
+    Ok(Built {
+        manifest,
+        files,
+        unchanged: false,
+    })
 }
 
 /// Moves the finished files to their names; the manifest last, so that whoever finds it finds the rest.
@@ -197,13 +267,15 @@ fn into_place(
     name: &str,
     root: &Path,
     disk: &Path,
+    formats: &[(PathBuf, &'static str)],
     uki: &[u8],
     manifest: &Manifest,
 ) -> Result<Vec<PathBuf>> {
     let output = &context.options.output;
     let target = |ending: &str| output.join(format!("{name}.{ending}"));
     let mut files = Vec::new();
-    for (from, ending) in [(root, "root"), (disk, "raw")] {
+    let further = formats.iter().map(|(file, ending)| (file.as_path(), *ending));
+    for (from, ending) in [(root, "root"), (disk, "raw")].into_iter().chain(further) {
         let to = target(ending);
         fs::File::open(from)
             .and_then(|file| file.sync_all())

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use twinhull_layout::{Arch, Version};
 
+use crate::build::indices::Fetch;
 use crate::{build, publish};
 
 /// Builds immutable A/B disk images from a short definition, and publishes them as signed releases.
@@ -28,6 +29,8 @@ pub enum Command {
     Build(BuildArgs),
     /// Check a definition, and whether this host can build it
     Check(CheckArgs),
+    /// Boot an image in a virtual machine, with its console in the terminal
+    Vm(VmArgs),
     /// Publish a build as a signed release and let a channel offer it
     Publish(PublishArgs),
     /// Make or look at a release repository: a plain folder of static files
@@ -68,6 +71,9 @@ pub struct BuildArgs {
     /// The log of the tools' output [default: beside the artefacts]
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
+    /// Make everything anew, and fail if the cache would have given something else
+    #[arg(long)]
+    pub no_cache: bool,
     /// Fetch packages anew although the cache has them
     #[arg(long)]
     pub refresh: bool,
@@ -88,6 +94,38 @@ pub struct CheckArgs {
     /// The architecture of the image
     #[arg(long, default_value_t = Arch::host())]
     pub arch: Arch,
+    /// A package file that will be installed as well; may be given several times
+    #[arg(long = "deb", value_name = "FILE")]
+    pub debs: Vec<PathBuf>,
+    /// The folder that keeps the indices of the archives
+    #[arg(long, value_name = "DIR", default_value = "/var/cache/twinhull")]
+    pub cache: PathBuf,
+    /// Fetch the indices anew although the cache has them
+    #[arg(long, conflicts_with = "offline")]
+    pub refresh: bool,
+    /// Fetch nothing: look names of packages up only when the cache has the indices
+    #[arg(long)]
+    pub offline: bool,
+    /// Debian's main archive [default: the one apt of this host uses]
+    #[arg(long, value_name = "URI")]
+    pub mirror: Option<String>,
+    /// Debian's security archive [default: the one apt of this host uses]
+    #[arg(long, value_name = "URI")]
+    pub security_mirror: Option<String>,
+}
+
+/// What is booted.
+#[derive(Debug, Args)]
+pub struct VmArgs {
+    /// The disk image, or the manifest of its build; a copy is booted
+    #[arg(value_name = "IMAGE")]
+    pub image: PathBuf,
+    /// Memory of the machine, in MiB
+    #[arg(long, value_name = "MIB")]
+    pub memory: Option<u32>,
+    /// kvm, tcg or auto
+    #[arg(long, value_name = "WHICH")]
+    pub accelerator: Option<String>,
 }
 
 /// What is published where.
@@ -152,6 +190,7 @@ impl From<BuildArgs> for build::Options {
             cache,
             debs,
             log,
+            no_cache,
             refresh,
             mirror,
             security_mirror,
@@ -166,9 +205,29 @@ impl From<BuildArgs> for build::Options {
             debs,
             init,
             log,
+            no_cache,
             refresh,
             mirror,
             security_mirror,
+        }
+    }
+}
+
+impl From<CheckArgs> for build::check::Request {
+    fn from(args: CheckArgs) -> Self {
+        let fetch = match (args.offline, args.refresh) {
+            (true, _) => Fetch::Never,
+            (false, true) => Fetch::Always,
+            (false, false) => Fetch::IfMissing,
+        };
+        Self {
+            definition: args.definition,
+            arch: args.arch,
+            cache: args.cache,
+            debs: args.debs,
+            mirror: args.mirror,
+            security_mirror: args.security_mirror,
+            fetch,
         }
     }
 }

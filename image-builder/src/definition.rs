@@ -3,7 +3,12 @@
 //! A definition may include others. Lists add up, single values of the including file win, and every path counts from
 //! the folder of the file that names it. `configs/server.toml` is an example with every part.
 
+mod account;
+pub mod format;
 mod fragment;
+pub mod openpgp;
+pub mod pattern;
+pub mod reference;
 pub mod size;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,8 +17,27 @@ use std::path::{Path, PathBuf};
 use twinhull_layout::{Arch, Product};
 
 use crate::error::{Doing, Error, Result};
+use format::Format;
 use fragment::Fragment;
+use openpgp::Encoding;
 use size::{MIB, Size};
+
+/// The suite that packages are from.
+const DEFAULT_SUITE: &str = "trixie";
+
+/// The component that packages are from.
+const DEFAULT_COMPONENT: &str = "main";
+
+/// The component that Debian keeps firmware in.
+const FIRMWARE_COMPONENT: &str = "non-free-firmware";
+
+/// The sizes of partitions.
+const DEFAULT_ESP: Size = Size(512 * MIB);
+const DEFAULT_ROOT: Size = Size(2048 * MIB);
+const DEFAULT_STATE: Size = Size(1024 * MIB);
+
+/// What the ESP holds beside kernels: the loader, twice, and the file system itself.
+const ESP_OVERHEAD: u64 = 8 * MIB;
 
 /// How deep includes may nest: deep enough for anyone, and an end for a loop through links.
 const MAX_INCLUDE_DEPTH: usize = 8;
@@ -65,8 +89,16 @@ pub struct Definition {
     pub suite: String,
     /// The components of the archive, as "main".
     pub components: Vec<String>,
-    /// The packages to install, beside what Debian calls essential.
+    /// Package archives beside the distribution's own.
+    pub repositories: Vec<Repository>,
+    /// The archive of a root file system that the tree begins with, instead of packages.
+    pub tarball: Option<PathBuf>,
+    /// The packages to install, beside what Debian calls essential; firmware among them.
     pub packages: Vec<String>,
+    /// Package files to install after them.
+    pub package_files: Vec<PathBuf>,
+    /// Patterns of paths that do not enter the image; see [`pattern::matches`].
+    pub drop: Vec<String>,
     /// Paths of packages that do not enter the image (dpkg's `path-exclude` patterns).
     pub exclude: Vec<String>,
     /// Paths that enter although `exclude` names them (dpkg's `path-include` patterns).
@@ -85,6 +117,12 @@ pub struct Definition {
     pub overlays: Vec<PathBuf>,
     /// Modes of files in the image that differ from what their overlay says, by absolute path.
     pub modes: BTreeMap<PathBuf, u32>,
+    /// Owners of files in the image other than root, user and group by name, by absolute path.
+    pub owners: BTreeMap<PathBuf, (String, String)>,
+    /// Lines of sysusers.d(5) for the accounts of the definition; may be empty.
+    pub accounts: String,
+    /// Which signatures container images must carry; no policy when empty.
+    pub signatures: Vec<Signature>,
     /// Units that start by themselves.
     pub enable: Vec<String>,
     /// Units that Debian would enable and that stay off.
@@ -93,6 +131,38 @@ pub struct Definition {
     pub mask: Vec<String>,
     /// The sizes of the partitions.
     pub disk: DiskSizes,
+    /// The largest root file system.
+    pub root_budget: Size,
+    /// The largest unified kernel image.
+    pub uki_budget: Size,
+    /// The forms that the disk is written in beside the sparse file.
+    pub formats: Vec<Format>,
+}
+
+/// A package archive beside the distribution's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repository {
+    /// Its address.
+    pub uri: String,
+    /// Its suite.
+    pub suite: String,
+    /// Its components.
+    pub components: Vec<String>,
+    /// The file with the key that signs it, by an absolute path.
+    pub key: PathBuf,
+    /// How the key is encoded.
+    pub encoding: Encoding,
+}
+
+/// Whose signature container images must carry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    /// A registry, or a registry with a path.
+    pub images: String,
+    /// The public key.
+    pub key: PathBuf,
+    /// Whether the key is for sigstore; otherwise it is OpenPGP.
+    pub sigstore: bool,
 }
 
 /// Sizes of partitions, each whole mebibytes.
@@ -125,14 +195,14 @@ impl DiskSizes {
 }
 
 impl Definition {
-    /// Reads and checks a definition with everything it includes.
+    /// Reads and checks a definition with everything it includes, as it is for `arch`.
     ///
     /// # Errors
     /// With file and line when a key is unknown or a value malformed; with the file when something is missing, a size
     /// is impossible, or a path named is not there.
-    pub fn read(path: &Path) -> Result<Self> {
+    pub fn read(path: &Path, arch: Arch) -> Result<Self> {
         let merged = load(path, &mut Vec::new())?;
-        check(path, merged)
+        check(path, merged.for_arch(arch))
     }
 
     /// The kernel package for `arch`.
@@ -174,10 +244,17 @@ fn check(path: &Path, merged: Fragment) -> Result<Definition> {
     let product = merged
         .product
         .ok_or_else(|| wrong("`product` is missing; add `product = \"my-server\"`".into()))?;
-    let suite = merged.distribution.suite.unwrap_or_else(|| "trixie".into());
+    let suite = merged.distribution.suite.unwrap_or_else(|| DEFAULT_SUITE.into());
+    let mut components = (merged.distribution.components).unwrap_or_else(|| vec![DEFAULT_COMPONENT.into()]);
+    let firmware = merged.kernel.firmware;
+    if !firmware.is_empty() && !components.iter().any(|component| component == FIRMWARE_COMPONENT) {
+        components.push(FIRMWARE_COMPONENT.into());
+    }
     let words = [
         ("suite", std::slice::from_ref(&suite)),
+        ("[distribution] components", &components),
         ("[packages] install", &merged.packages.install),
+        ("[kernel] firmware", &firmware),
     ];
     for (key, values) in words {
         if let Some(bad) = values.iter().find(|value| !is_package_name(value)) {
@@ -197,6 +274,45 @@ fn check(path: &Path, merged: Fragment) -> Result<Definition> {
         if !overlay.is_dir() {
             return Err(wrong(format!("the overlay {} is not a folder", overlay.display())));
         }
+    }
+    for file in merged.packages.files.iter().chain(&merged.base.tarball) {
+        if !file.is_file() {
+            return Err(wrong(format!("{} is not there, or is no file", file.display())));
+        }
+    }
+    if merged.base.tarball.is_some() && !(merged.packages.install.is_empty() && firmware.is_empty()) {
+        return Err(wrong(
+            "[base] tarball is the whole tree: [packages] install and [kernel] firmware must be empty".into(),
+        ));
+    }
+    for pattern in &merged.drop {
+        if !pattern.starts_with('/') || pattern.trim_matches(['/', '*']).is_empty() {
+            return Err(wrong(format!(
+                "`{pattern}` in drop must be an absolute path below a folder; * matches any text"
+            )));
+        }
+    }
+    let repositories = (merged.repository.into_iter())
+        .map(repository)
+        .collect::<Result<_, _>>()
+        .map_err(wrong)?;
+    let signatures = (merged.signature.into_iter())
+        .map(signature)
+        .collect::<Result<_, _>>()
+        .map_err(wrong)?;
+    let accounts = account::sysusers(&merged.users, &merged.groups).map_err(wrong)?;
+    let mut owners = BTreeMap::new();
+    for (file, owner) in merged.owners {
+        let parts = owner
+            .split_once(':')
+            .filter(|(user, group)| !user.is_empty() && !group.is_empty());
+        let Some((user, group)) = parts.filter(|_| file.is_absolute()) else {
+            return Err(wrong(format!(
+                "[owners] wants an absolute path and \"user:group\", not {} = \"{owner}\"",
+                file.display()
+            )));
+        };
+        owners.insert(file, (user.to_owned(), group.to_owned()));
     }
     let mut modes = BTreeMap::new();
     for (file, text) in merged.modes {
@@ -234,11 +350,23 @@ fn check(path: &Path, merged: Fragment) -> Result<Definition> {
         ));
     }
     let disk = DiskSizes::new(
-        merged.disk.esp.unwrap_or(Size(512 * MIB)),
-        merged.disk.root.unwrap_or(Size(2048 * MIB)),
-        merged.disk.state.unwrap_or(Size(1024 * MIB)),
+        merged.disk.esp.unwrap_or(DEFAULT_ESP),
+        merged.disk.root.unwrap_or(DEFAULT_ROOT),
+        merged.disk.state.unwrap_or(DEFAULT_STATE),
     );
     check_sizes(disk).map_err(wrong)?;
+    let root_budget = merged.budget.root.unwrap_or(Size(disk.root.0 / 10 * 9));
+    // Three must fit: the running one, the other slot's, and the next while it is written under a temporary name.
+    let room = Size((disk.esp.0 - ESP_OVERHEAD) / 3);
+    let uki_budget = merged.budget.uki.unwrap_or(room);
+    for (key, budget, place, room) in [
+        ("root", root_budget, "[disk] root has", disk.root),
+        ("uki", uki_budget, "a third of the ESP, since three must fit, is", room),
+    ] {
+        if budget > room || budget.0 == 0 {
+            return Err(wrong(format!("[budget] {key} is {budget}, and {place} {room}")));
+        }
+    }
     let modules_are_explicit = merged.initramfs.load.is_some() || merged.initramfs.modules.is_some();
     let names = |given: Option<Vec<String>>, default: &[&str]| {
         given.unwrap_or_else(|| default.iter().map(|name| (*name).to_owned()).collect())
@@ -247,8 +375,12 @@ fn check(path: &Path, merged: Fragment) -> Result<Definition> {
         path: path.to_owned(),
         product,
         suite,
-        components: merged.distribution.components.unwrap_or_else(|| vec!["main".into()]),
-        packages: merged.packages.install,
+        components,
+        repositories,
+        tarball: merged.base.tarball,
+        packages: merged.packages.install.into_iter().chain(firmware).collect(),
+        package_files: merged.packages.files,
+        drop: merged.drop,
         exclude: merged.packages.exclude,
         keep: merged.packages.keep,
         kernel: merged.kernel.package,
@@ -258,11 +390,87 @@ fn check(path: &Path, merged: Fragment) -> Result<Definition> {
         modules_are_explicit,
         overlays: merged.overlays,
         modes,
+        owners,
+        accounts,
+        signatures,
         enable: merged.units.enable,
         disable: merged.units.disable,
         mask: merged.units.mask,
         disk,
+        root_budget,
+        uki_budget,
+        formats: merged.image.formats,
     })
+}
+
+fn repository(written: fragment::Repository) -> Result<Repository, String> {
+    let fragment::Repository {
+        uri,
+        suite,
+        components,
+        key,
+    } = written;
+    let is_address = uri.starts_with("http://") || uri.starts_with("https://");
+    if !is_address || uri.contains(|c: char| c.is_whitespace() || c.is_control() || "[]".contains(c)) {
+        return Err(format!(
+            "`{uri}` in [[repository]] is no address; it begins with https:// or http://"
+        ));
+    }
+    let is_word =
+        |word: &String| !word.is_empty() && (word.chars()).all(|c| c.is_ascii_alphanumeric() || "+-._/".contains(c));
+    if let Some(bad) = std::iter::once(&suite).chain(&components).find(|word| !is_word(word)) {
+        return Err(format!(
+            "`{bad}` in [[repository]] {uri} is no name of a suite or component"
+        ));
+    }
+    let encoding = openpgp::encoding(&key)?;
+    let key = (key.canonicalize()).map_err(|error| format!("the key {} cannot be read: {error}", key.display()))?;
+    if key
+        .to_string_lossy()
+        .contains(|c: char| c.is_whitespace() || "[]".contains(c))
+    {
+        return Err(format!(
+            "apt takes no key whose path has blanks or brackets: {}",
+            key.display()
+        ));
+    }
+    if key.extension().is_none_or(|ending| ending != encoding.ending()) {
+        return Err(format!(
+            "apt reads the key {} only when its name ends with .{}",
+            key.display(),
+            encoding.ending()
+        ));
+    }
+    Ok(Repository {
+        uri,
+        suite,
+        components,
+        key,
+        encoding,
+    })
+}
+
+fn signature(written: fragment::Signature) -> Result<Signature, String> {
+    let fragment::Signature { images, key } = written;
+    let is_scope = images.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && (images.chars()).all(|c| c.is_ascii_alphanumeric() || "._-:/".contains(c))
+        && !images.ends_with('/');
+    if !is_scope {
+        return Err(format!(
+            "`{images}` in [[signature]] is no registry with or without a path, as registry.example.com/team"
+        ));
+    }
+    let text = std::fs::read(&key).map_err(|error| format!("the key {} cannot be read: {error}", key.display()))?;
+    let sigstore = text.starts_with(b"-----BEGIN PUBLIC KEY-----");
+    if !sigstore {
+        openpgp::encoding(&key).map_err(|_| {
+            format!(
+                "{} is neither a PEM public key nor an OpenPGP public key",
+                key.display()
+            )
+        })?;
+    }
+    Ok(Signature { images, key, sigstore })
 }
 
 fn check_sizes(disk: DiskSizes) -> Result<(), String> {
@@ -313,13 +521,15 @@ mod tests {
 
     fn error(text: &str) -> String {
         let folder = folder(&[("a.toml", text)]);
-        Definition::read(&folder.path().join("a.toml")).unwrap_err().to_string()
+        Definition::read(&folder.path().join("a.toml"), Arch::X86_64)
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
     fn shortest_definition_gets_defaults() {
         let folder = folder(&[("a.toml", "product = \"p\"\n")]);
-        let definition = Definition::read(&folder.path().join("a.toml")).unwrap();
+        let definition = Definition::read(&folder.path().join("a.toml"), Arch::X86_64).unwrap();
         assert_eq!(definition.suite, "trixie");
         assert_eq!(definition.disk.verity, Size(21 * MIB));
         assert!(definition.load.contains(&"dm-verity".to_owned()));
@@ -347,11 +557,38 @@ mod tests {
                 "include = [\"base/b.toml\"]\nproduct = \"mine\"\n[packages]\ninstall = [\"podman\", \"systemd\"]\n",
             ),
         ]);
-        let definition = Definition::read(&folder.path().join("a.toml")).unwrap();
+        let definition = Definition::read(&folder.path().join("a.toml"), Arch::X86_64).unwrap();
         assert_eq!(definition.product.as_str(), "mine");
         assert_eq!(definition.packages, ["systemd", "podman"]);
         assert_eq!(definition.disk.root, Size(1024 * MIB));
         assert_eq!(definition.overlays, [folder.path().join("base/files")]);
+    }
+
+    #[test]
+    fn section_of_the_architecture_adds_and_of_others_does_not() {
+        let folder = folder(&[
+            (
+                "b.toml",
+                "[arch.aarch64.kernel]\npackage = { aarch64 = \"k-arm\" }\n[arch.x86_64.packages]\ninstall = [\"b\"]\n",
+            ),
+            (
+                "a.toml",
+                "include = [\"b.toml\"]\nproduct = \"p\"\n[packages]\ninstall = [\"a\"]\n[arch.x86_64.packages]\ninstall = [\"c\"]\n",
+            ),
+        ]);
+        let read = |arch| Definition::read(&folder.path().join("a.toml"), arch).unwrap();
+        assert_eq!(read(Arch::X86_64).packages, ["a", "b", "c"]);
+        assert!(read(Arch::X86_64).kernel_package(Arch::Aarch64).is_err());
+        assert_eq!(read(Arch::Aarch64).packages, ["a"]);
+        assert_eq!(read(Arch::Aarch64).kernel_package(Arch::Aarch64).unwrap(), "k-arm");
+    }
+
+    #[test]
+    fn firmware_brings_its_component() {
+        let folder = folder(&[("a.toml", "product = \"p\"\n[kernel]\nfirmware = [\"firmware-x\"]\n")]);
+        let definition = Definition::read(&folder.path().join("a.toml"), Arch::X86_64).unwrap();
+        assert_eq!(definition.components, ["main", "non-free-firmware"]);
+        assert_eq!(definition.packages, ["firmware-x"]);
     }
 
     #[test]
@@ -375,6 +612,27 @@ mod tests {
                 "without roothash",
             ),
             ("product = \"p\"\noverlays = [\"nowhere\"]", "not a folder"),
+            ("product = \"p\"\ndrop = [\"/*\"]", "below a folder"),
+            ("product = \"p\"\n[owners]\n\"/x\" = \"root\"", "user:group"),
+            (
+                "product = \"p\"\n[packages]\nfiles = [\"no.deb\"]",
+                "no.deb is not there",
+            ),
+            (
+                "product = \"p\"\n[disk]\nesp = \"128 MiB\"\n[budget]\nuki = \"41 MiB\"",
+                "three must fit",
+            ),
+            ("product = \"p\"\n[budget]\nroot = \"3 GiB\"", "[disk] root has"),
+            (
+                "product = \"p\"\n[[repository]]\nuri = \"https://x\"\nsuite = \"a\"\ncomponents = []\nkey = \"a.toml\"",
+                "no OpenPGP key",
+            ),
+            (
+                "product = \"p\"\n[[signature]]\nimages = \"r.example\"\nkey = \"a.toml\"",
+                "neither a PEM",
+            ),
+            ("product = \"p\"\n[image]\nformats = [\"vmdk\"]", "raw.zst"),
+            ("product = \"p\"\n[arch.mips]\n", "a.toml:2:"),
             ("product = \"p\"\n[modes]\n\"/usr/bin/x\" = \"rwx\"", "no octal mode"),
             (
                 "product = \"p\"\n[units]\nenable = [\"a.service\"]\nmask = [\"a.service\"]",

@@ -12,6 +12,7 @@ pub mod repository;
 pub mod summary;
 pub mod tools;
 pub mod tree;
+pub mod vm;
 pub mod work;
 
 pub use error::{Error, Result};

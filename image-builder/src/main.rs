@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use twinhull::build;
-use twinhull::cli::{CheckArgs, Cli, Command, RepoArgs, RepoCommand};
+use twinhull::cli::{Cli, Command, RepoArgs, RepoCommand, VmArgs};
 use twinhull::progress::Progress;
-use twinhull::{publish, repository, summary};
+use twinhull::{publish, repository, summary, vm};
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {
@@ -25,10 +25,16 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             let built = build::run(&args.into(), &Progress::new())?;
             print!("{}", summary::built(&built)?);
         }
-        Command::Check(CheckArgs { definition, arch }) => {
-            let definition = build::check(&definition, arch)?;
-            print!("{}", summary::checked(&definition, arch));
+        Command::Check(args) => {
+            let arch = args.arch;
+            let checked = build::check::run(&args.into())?;
+            print!("{}", summary::checked(&checked, arch));
         }
+        Command::Vm(VmArgs {
+            image,
+            memory,
+            accelerator,
+        }) => match vm::run(&image, memory, accelerator.as_deref())? {},
         Command::Publish(args) => {
             let published = publish::run(&args.into(), &Progress::new())?;
             print!("{}", summary::published(&published));

@@ -7,7 +7,7 @@ use crate::error::{Doing, Error, Result};
 use crate::tools;
 
 /// Every program a build runs, with the Debian package that brings it.
-const TOOLS: [(&str, &str); 8] = [
+const TOOLS: [(&str, &str); 9] = [
     ("apt-get", "apt"),
     ("chroot", "coreutils"),
     ("cp", "coreutils"),
@@ -15,11 +15,12 @@ const TOOLS: [(&str, &str); 8] = [
     ("mkfs.erofs", "erofs-utils"),
     ("mkfs.ext4", "e2fsprogs"),
     ("mmdebstrap", "mmdebstrap"),
+    ("tar", "tar"),
     ("xz", "xz-utils"),
 ];
 
 /// The keys that packages are verified with; a file, hence not among the programs.
-const KEYRING: (&str, &str) = (
+pub(crate) const KEYRING: (&str, &str) = (
     "/usr/share/keyrings/debian-archive-keyring.gpg",
     "debian-archive-keyring",
 );
@@ -30,10 +31,15 @@ const CACHE_NEEDS: Size = Size(1200 * MIB);
 /// Room for the working tree, the root image, its tree of hashes and the disk, each as large as the packages.
 const OUTPUT_NEEDS: Size = Size(2000 * MIB);
 
-/// Checks that every tool is there.
-pub(crate) fn tools() -> Result<()> {
-    let mut missing: Vec<(&'static str, &'static str)> = TOOLS
-        .into_iter()
+/// The names of these programs.
+pub(crate) fn programs() -> impl Iterator<Item = &'static str> {
+    TOOLS.iter().map(|(program, _)| *program)
+}
+
+/// Checks that every tool is there, and those of `extra`, which only some definitions need.
+pub(crate) fn tools(extra: &[(&'static str, &'static str)]) -> Result<()> {
+    let mut missing: Vec<(&'static str, &'static str)> = (TOOLS.iter().chain(extra))
+        .copied()
         .filter(|(program, _)| tools::find(program).is_none())
         .collect();
     if !Path::new(KEYRING.0).is_file() {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use twinhull_layout::Arch;
 
 use crate::build::Built;
-use crate::definition::Definition;
+use crate::build::check::Checked;
 use crate::definition::size::Size;
 use crate::error::{Doing, Result};
 use crate::publish::Published;
@@ -16,9 +16,10 @@ use crate::publish::Published;
 pub fn built(built: &Built) -> Result<String> {
     let mut text = table(&built.files)?;
     if let Some(manifest) = built.files.last() {
+        let _ = writeln!(text, "next: twinhull vm {}", manifest.with_extension("raw").display());
         let _ = writeln!(
             text,
-            "next: twinhull publish --repo DIR --keys DIR --channel stable {}",
+            "  or: twinhull publish --repo DIR --keys DIR --channel stable {}",
             manifest.display()
         );
     }
@@ -26,7 +27,8 @@ pub fn built(built: &Built) -> Result<String> {
 }
 
 /// What a definition that is in order would build.
-pub fn checked(definition: &Definition, arch: Arch) -> String {
+pub fn checked(checked: &Checked, arch: Arch) -> String {
+    let definition = &checked.definition;
     let disk = definition.disk;
     let mut text = String::new();
     let _ = writeln!(text, "{} is in order", definition.path.display());
@@ -36,6 +38,14 @@ pub fn checked(definition: &Definition, arch: Arch) -> String {
         "packages  {} named, from {}",
         definition.packages.len(),
         definition.suite
+    );
+    if let Some(why) = &checked.names_unknown {
+        let _ = writeln!(text, "          whether they exist was not looked up: {why}");
+    }
+    let _ = writeln!(
+        text,
+        "budget    root {}, kernel image {}",
+        definition.root_budget, definition.uki_budget
     );
     let _ = writeln!(
         text,

@@ -6,10 +6,13 @@ pub mod apt;
 pub mod cp;
 pub mod depmod;
 pub mod dpkg;
+pub mod dpkg_deb;
 pub mod mkfs_erofs;
 pub mod mkfs_ext4;
 pub mod mmdebstrap;
+pub mod qemu_img;
 pub mod systemd;
+pub mod tar;
 pub mod xz;
 
 use std::fs::{File, OpenOptions};
@@ -121,15 +124,29 @@ impl Log {
         if read.is_err() {
             return String::new();
         }
-        let text = String::from_utf8_lossy(&text);
-        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         let mut tail = String::new();
-        for line in lines.iter().skip(lines.len().saturating_sub(TAIL_LINES)) {
+        for line in cause(&String::from_utf8_lossy(&text)) {
             tail.push_str("\n    ");
             tail.push_str(line.trim_end());
         }
         tail
     }
+}
+
+/// The lines that say why a program failed: those it marks as errors, or else its last ones.
+fn cause(text: &str) -> Vec<&str> {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let marked: Vec<&str> = (lines.iter().copied())
+        .filter(|line| {
+            let small = line.to_lowercase();
+            // apt and mmdebstrap write E:, erofs-utils <E>; what mmdebstrap says of apt's failure is only a command line.
+            let is_error = line.starts_with("E: ") || line.starts_with("<E>") || small.contains("error:");
+            is_error && !line.contains("failed: E:") && !small.contains("failed to run") && !line.contains(" apt-get ")
+        })
+        .collect();
+    let chosen = if marked.is_empty() { lines } else { marked };
+    let skipped = chosen.len().saturating_sub(TAIL_LINES);
+    chosen.into_iter().skip(skipped).collect()
 }
 
 fn program(command: &Command) -> String {
@@ -190,6 +207,13 @@ mod tests {
         assert!(error.contains("    line 10\n"), "{error}");
         assert!(error.ends_with("build.log"), "{error}");
         assert!(!error.contains("earlier"), "{error}");
+    }
+
+    #[test]
+    fn marked_errors_are_the_cause_and_not_the_noise_around_them() {
+        let text = "Reading package lists...\nE: Unable to locate package podmann\nI: removing tempdir\nE: run_chroot failed to run apt-get -oDir=x\n";
+        assert_eq!(cause(text), ["E: Unable to locate package podmann"]);
+        assert_eq!(cause("a\nb\n"), ["a", "b"]);
     }
 
     #[test]

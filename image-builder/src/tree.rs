@@ -4,10 +4,13 @@
 //! layout (system users, state), last what must not be there.
 
 mod clean;
+mod drop;
 mod files;
 mod identity;
-mod modules;
+pub(crate) mod modules;
 mod overlay;
+mod owners;
+mod signatures;
 mod state;
 mod tmpfiles;
 mod units;
@@ -39,8 +42,12 @@ pub struct Tree {
 pub fn run(context: &Context<'_>, packages: &Packages) -> Result<Tree> {
     let tree = context.work.join("tree");
     cp::tree(&context.log, &packages.root, &tree)?;
-    if !context.options.debs.is_empty() {
-        dpkg::install(&context.log, &tree, &context.options.debs)?;
+    let definition = context.definition;
+    let files: Vec<PathBuf> = (definition.package_files.iter().chain(&context.options.debs))
+        .cloned()
+        .collect();
+    if !files.is_empty() {
+        dpkg::install(&context.log, &tree, &files)?;
     }
     let mut listed = state::packages(&tree)?;
     listed.extend(packages.boot_packages.iter().cloned());
@@ -48,13 +55,15 @@ pub fn run(context: &Context<'_>, packages: &Packages) -> Result<Tree> {
     listed.dedup();
     let kernel = modules::run(context, &packages.boot, &tree)?;
     clean::run(&tree)?;
-    for overlay in &context.definition.overlays {
+    signatures::run(&definition.signatures, &tree)?;
+    for overlay in &definition.overlays {
         overlay::run(overlay, &tree)?;
     }
-    overlay::modes(&context.definition.modes, &tree)?;
+    overlay::modes(&definition.modes, &tree)?;
     let os_release = identity::run(context, &tree, packages.time)?;
     units::run(context, &tree)?;
     users::run(context, &tree)?;
+    owners::run(&definition.owners, &tree)?;
     state::run(&tree)?;
     Ok(Tree {
         path: tree,

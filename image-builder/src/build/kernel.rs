@@ -9,7 +9,6 @@ use twinhull_uki::Uki;
 
 use super::packages::Packages;
 use super::{Context, fits};
-use crate::definition::size::{MIB, Size};
 use crate::error::{Doing, Error, Result};
 use crate::initramfs::Initramfs;
 use crate::tree::Tree;
@@ -62,13 +61,11 @@ pub(super) fn run(
     let uki = parts
         .assemble()
         .map_err(|error| Error::Content(format!("cannot assemble the unified kernel image: {error}")))?;
-    // Three must fit: the running one, the other slot's, and the next while it is written under a temporary name.
-    let room = Size((context.definition.disk.esp.0 - 8 * MIB) / 3);
     fits(
         "the unified kernel image",
         uki.len() as u64,
-        room,
-        "three of them must fit on the ESP: name fewer modules in [initramfs], or make [disk] esp larger for new disks",
+        context.definition.uki_budget,
+        "name fewer modules in [initramfs], or change [budget] uki; three must fit on the ESP",
     )?;
     Ok(Boot { uki, loader })
 }

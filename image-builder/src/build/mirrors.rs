@@ -56,6 +56,15 @@ impl Mirrors {
             lines.push(format!("deb {} {suite}-updates {components}", self.main));
             lines.push(format!("deb {security} {suite}-security {components}"));
         }
+        for repository in &definition.repositories {
+            lines.push(format!(
+                "deb [signed-by={}] {} {} {}",
+                repository.key.display(),
+                repository.uri,
+                repository.suite,
+                repository.components.join(" ")
+            ));
+        }
         Ok(lines)
     }
 }

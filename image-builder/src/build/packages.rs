@@ -11,23 +11,25 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Context;
+use super::inputs;
 use super::mirrors::Mirrors;
 use crate::error::{Doing, Error, Result};
-use crate::tools::apt;
 use crate::tools::mmdebstrap::{self, Request, Variant};
+use crate::tools::{apt, tar};
+use crate::tree;
 use crate::work::{IfBusy, Work};
 
 /// The layout of a cache entry; changed when entries of an earlier build no longer mean the same.
-const CACHE_FORMAT: &str = "2";
+const CACHE_FORMAT: &str = "3";
 
 /// What an entry holds.
-const ROOT: &str = "root";
+pub(super) const ROOT: &str = "root";
 const BOOT: &str = "boot";
 const BOOT_LIST: &str = "boot.list";
-const RECORD: &str = "record.json";
+pub(super) const RECORD: &str = "record.json";
 
 /// The package with systemd-boot and systemd-stub.
-const BOOT_LOADER: &str = "systemd-boot-efi";
+pub(super) const BOOT_LOADER: &str = "systemd-boot-efi";
 
 /// What is written about an entry, last: with it, the entry is whole.
 #[derive(Debug, Serialize, Deserialize)]
@@ -71,8 +73,23 @@ pub fn cache_entry(context: &Context<'_>) -> Result<PathBuf> {
         hash.update(part);
         hash.update([0]);
     }
+    for repository in &definition.repositories {
+        hash.update(format!(
+            "{} {} {:?}\0",
+            repository.uri, repository.suite, repository.components
+        ));
+        hash.update(inputs::content(&repository.key).doing("read the key", &repository.key)?);
+    }
+    if let Some(tarball) = &definition.tarball {
+        hash.update(inputs::content(tarball).doing("read", tarball)?);
+    }
     let name = hex::encode(&hash.finalize()[..12]);
-    Ok(context.options.cache.join(format!("packages-{name}")))
+    let folder = if context.options.no_cache {
+        &context.work
+    } else {
+        &context.options.cache
+    };
+    Ok(folder.join(format!("packages-{name}")))
 }
 
 /// Takes both trees from the cache, or makes them.
@@ -156,7 +173,13 @@ fn install(context: &Context<'_>, made: &Path) -> Result<()> {
         exclude: &definition.exclude,
         keep: &definition.keep,
     };
-    mmdebstrap::run(&context.log, &request, &made.join(ROOT))?;
+    let root = made.join(ROOT);
+    if let Some(tarball) = &definition.tarball {
+        fs::create_dir(&root).doing("make the folder", &root)?;
+        tar::unpack(&context.log, tarball, &root)?;
+    } else {
+        mmdebstrap::run(&context.log, &request, &root)?;
+    }
     let kernel = definition.kernel_package(options.arch)?;
     let list = made.join(BOOT_LIST);
     let request = Request {
@@ -164,7 +187,9 @@ fn install(context: &Context<'_>, made: &Path) -> Result<()> {
         packages: &[kernel, BOOT_LOADER],
         ..request
     };
-    mmdebstrap::run(&context.log, &request, &made.join(BOOT))
+    mmdebstrap::run(&context.log, &request, &made.join(BOOT))?;
+    // Once, here, and not in every build.
+    tree::modules::decompress(&context.log, &made.join(BOOT))
 }
 
 /// The packages of which something enters the image out of the unpacked tree: kernel and boot loader. The others there are

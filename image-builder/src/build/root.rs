@@ -31,9 +31,8 @@ pub(super) fn file_system(context: &Context<'_>, tree: &Path, time: u64) -> Resu
             "mkfs.erofs wrote {size} bytes, which are not whole blocks; its version may be too old"
         )));
     }
-    let hint =
-        "drop packages or files from the definition. A larger [disk] root only helps new disks: slots never grow";
-    fits("the root file system", size, context.definition.disk.root, hint)?;
+    let hint = "drop packages or files from the definition, or change [budget] root. A larger [disk] root only helps new disks: slots never grow";
+    fits("the root file system", size, context.definition.root_budget, hint)?;
     Ok(Root {
         path,
         size,

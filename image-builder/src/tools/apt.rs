@@ -1,7 +1,12 @@
-//! `apt-get indextargets`: which archives this host uses.
+//! `apt-get`: which archives this host uses, and which packages an archive has.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use twinhull_layout::Arch;
 
 use super::{Log, command};
-use crate::error::Result;
+use crate::error::{Doing, Result};
 
 /// One archive the host's apt is configured with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +29,48 @@ pub fn sources(log: &Log) -> Result<Vec<Source>> {
         "Created-By: Packages",
     ]);
     Ok(parse(&log.capture("asking apt for this host's archives", &mut apt)?))
+}
+
+/// Fetches the indices of the archives `sources` (lines of sources.list) for `arch` into `folder`, and returns where they
+/// are. apt verifies them with `keyring`, or with the key that a line names; nothing of this host's apt is touched.
+pub fn update(log: &Log, folder: &Path, sources: &[String], arch: Arch, keyring: &Path) -> Result<PathBuf> {
+    let place = |name: &str| folder.join(name);
+    for name in ["lists/partial", "cache/archives/partial", "parts"] {
+        let path = place(name);
+        fs::create_dir_all(&path).doing("make the folder", &path)?;
+    }
+    for (name, text) in [("status", String::new()), ("sources.list", sources.join("\n") + "\n")] {
+        let path = place(name);
+        fs::write(&path, text).doing("write", &path)?;
+    }
+    let mut apt = command("apt-get");
+    apt.env("APT_CONFIG", "/dev/null");
+    for (key, path) in [
+        ("Dir::State::lists", place("lists")),
+        ("Dir::State::status", place("status")),
+        ("Dir::Cache", place("cache")),
+        ("Dir::Etc::sourcelist", place("sources.list")),
+        ("Dir::Etc::sourceparts", place("parts")),
+        ("Dir::Etc::preferencesparts", place("parts")),
+        ("Dir::Etc::trustedparts", place("parts")),
+        ("Dir::Etc::trusted", keyring.to_owned()),
+    ] {
+        apt.arg("-o").arg(format!("{key}={}", path.display()));
+    }
+    for (key, value) in [
+        ("APT::Architecture", arch.debian()),
+        ("APT::Architectures", arch.debian()),
+        ("APT::Sandbox::User", "root"),
+        ("APT::Update::Error-Mode", "any"),
+        ("Acquire::GzipIndexes", "false"),
+        ("Acquire::Languages", "none"),
+        ("Acquire::Retries", "3"),
+    ] {
+        apt.arg("-o").arg(format!("{key}={value}"));
+    }
+    apt.arg("update");
+    log.run("fetching the indices of the archives", &mut apt)?;
+    Ok(place("lists"))
 }
 
 fn parse(text: &str) -> Vec<Source> {

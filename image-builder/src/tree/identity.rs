@@ -30,6 +30,9 @@ const MOUNT_POINTS: [&str; 11] = [
     "/opt",
 ];
 
+/// Where the agent reads which product it runs.
+const AGENT_PRODUCT: &str = "/usr/lib/twinhull-updater/config.d/05-product.toml";
+
 /// systemd mounts the ESP at `/boot` where that is absent or empty, and at `/efi` otherwise; here it belongs to `/efi`.
 const BOOT_NOTE: &str = "The kernels and the boot loader are on the EFI system partition, which is mounted at /efi.\n";
 
@@ -46,6 +49,15 @@ pub(super) fn run(context: &Context<'_>, tree: &Path, time: u64) -> Result<Strin
 
     let trusted = std::fs::read(&options.trust_root).doing("read", &options.trust_root)?;
     write(tree, paths::TRUSTED_ROOT, trusted, 0o644)?;
+
+    // What the agent must know of the image; the files of overlays, which come after it, say the rest.
+    let product = &context.definition.product;
+    write(
+        tree,
+        AGENT_PRODUCT,
+        format!("[updates]\nproduct = \"{product}\"\n"),
+        0o644,
+    )?;
 
     write(tree, "/boot/README", BOOT_NOTE, 0o644)?;
 

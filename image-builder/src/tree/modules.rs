@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::files::list;
 use crate::build::Context;
 use crate::error::{Doing, Error, Result};
-use crate::tools::{cp, depmod, xz};
+use crate::tools::{Log, cp, depmod, xz};
 
 /// Puts the modules of the unpacked packages `boot` into `tree` and returns the kernel's release.
 pub(super) fn run(context: &Context<'_>, boot: &Path, tree: &Path) -> Result<String> {
@@ -35,11 +35,23 @@ pub(super) fn run(context: &Context<'_>, boot: &Path, tree: &Path) -> Result<Str
     for link in ["build", "source"] {
         super::files::remove(&target.join(link))?;
     }
-    let mut compressed = Vec::new();
-    find_compressed(&target, &mut compressed)?;
-    xz::decompress(&context.log, &compressed)?;
+    // Before the index is made, so that it knows only modules that are there.
+    super::drop::run(&context.definition.drop, tree)?;
     depmod::run(&context.log, tree, &name)?;
     Ok(name)
+}
+
+/// Decompresses every module of the unpacked packages `boot`.
+pub(crate) fn decompress(log: &Log, boot: &Path) -> Result<()> {
+    let mut compressed = Vec::new();
+    for folder in ["usr/lib/modules", "lib/modules"] {
+        let folder = boot.join(folder);
+        // In merged trees the second is a link to the first.
+        if folder.is_dir() && compressed.is_empty() {
+            find_compressed(&folder, &mut compressed)?;
+        }
+    }
+    xz::decompress(log, &compressed)
 }
 
 fn find_compressed(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {

@@ -94,7 +94,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.toml");
         std::fs::write(&path, "product = \"p\"\n[units]\nenable = [\"ssh.service\", \"getty@tty1.service\"]\ndisable = [\"x@.service\"]\n").unwrap();
-        let definition = Definition::read(&path).unwrap();
+        let definition = Definition::read(&path, twinhull_layout::Arch::X86_64).unwrap();
         let text = presets(&definition);
         for line in [
             "enable ssh.service",

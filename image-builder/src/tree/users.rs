@@ -15,12 +15,18 @@ use crate::tools::systemd;
 /// The file with the image's accounts.
 const OURS: &str = "twinhull-image.conf";
 
+/// The file with the accounts that the definition asks for; what was made of them ends in the other, with numbers.
+const DEFINED: &str = "/usr/lib/sysusers.d/00-twinhull-definition.conf";
+
 /// Without its condition, the unit creates missing users at every boot instead of after a change of `/usr` that it
 /// recognises by time stamps, which are all alike here.
 const EVERY_BOOT: &str = "# Every boot, not only after an update noticed by time stamps: those of the image never change.\n[Unit]\nConditionNeedsUpdate=\n";
 
 /// Writes the accounts of `tree` as sysusers.d.
 pub(super) fn run(context: &Context<'_>, tree: &Path) -> Result<()> {
+    if !context.definition.accounts.is_empty() {
+        write(tree, DEFINED, &context.definition.accounts, 0o644)?;
+    }
     systemd::sysusers(&context.log, tree)?;
     for left_over in ["passwd-", "group-", "shadow-", "gshadow-", ".pwd.lock"] {
         super::files::remove(&tree.join("etc").join(left_over))?;

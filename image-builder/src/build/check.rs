@@ -1,0 +1,121 @@
+//! Everything that can be known before any work, in a second or two: what a user would else learn after minutes.
+
+use std::path::{Path, PathBuf};
+
+use twinhull_layout::Arch;
+
+use super::indices::{Fetch, Names};
+use super::mirrors::Mirrors;
+use super::packages::BOOT_LOADER;
+use crate::definition::Definition;
+use crate::definition::format::Format;
+use crate::error::{Error, Result};
+use crate::preflight;
+use crate::tools::{Log, apt, dpkg_deb};
+
+/// What is checked, and with what.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The definition file.
+    pub definition: PathBuf,
+    /// The architecture of the image.
+    pub arch: Arch,
+    /// The folder that keeps indices between runs.
+    pub cache: PathBuf,
+    /// Package files that the command line adds.
+    pub debs: Vec<PathBuf>,
+    /// Debian's main archive, if not the one that apt of this host uses.
+    pub mirror: Option<String>,
+    /// Debian's security archive, if not the one that apt of this host uses.
+    pub security_mirror: Option<String>,
+    /// Whether indices may be fetched.
+    pub fetch: Fetch,
+}
+
+/// A definition that is in order.
+#[derive(Debug)]
+pub struct Checked {
+    /// The definition.
+    pub definition: Definition,
+    /// Why the names of packages were not looked up, if they were not.
+    pub names_unknown: Option<String>,
+}
+
+/// Checks the definition, the tools of this host, and that every package exists.
+///
+/// # Errors
+/// All problems at once, except that a file which cannot be read hides what is in it.
+pub fn run(request: &Request) -> Result<Checked> {
+    let definition = Definition::read(&request.definition, request.arch)?;
+    definition.kernel_package(request.arch)?;
+    let extra: &[(&str, &str)] = if definition.formats.contains(&Format::Qcow2) {
+        &[("qemu-img", "qemu-utils")]
+    } else {
+        &[]
+    };
+    preflight::tools(extra)?;
+    let mut problems = Vec::new();
+    for file in definition.package_files.iter().chain(&request.debs) {
+        problems.extend(package_file(file, request.arch));
+    }
+    let names_unknown = match names(request, &definition) {
+        Ok(Some(names)) => {
+            let kernel = definition.kernel_package(request.arch)?;
+            let wanted = definition
+                .packages
+                .iter()
+                .map(String::as_str)
+                .chain([kernel, BOOT_LOADER]);
+            problems.extend(wanted.filter_map(|name| names.problem(name, &definition.suite, request.arch)));
+            None
+        }
+        Ok(None) => Some("no indices in the cache".to_owned()),
+        // Without an archive to ask, the rest is still worth saying.
+        Err(error) => Some(error.to_string()),
+    };
+    if problems.is_empty() {
+        Ok(Checked {
+            definition,
+            names_unknown,
+        })
+    } else {
+        Err(Error::Definition {
+            path: request.definition.clone(),
+            problem: problems.join("\n  "),
+        })
+    }
+}
+
+/// What is wrong with a package file, if anything.
+fn package_file(file: &Path, arch: Arch) -> Option<String> {
+    if !file.is_file() {
+        return Some(format!("{} is not there", file.display()));
+    }
+    match dpkg_deb::identity(file) {
+        Ok((_, of)) if of == "all" || of == arch.debian() => None,
+        Ok((name, of)) => Some(format!(
+            "{} is {name} for {of}, and the image is for {}",
+            file.display(),
+            arch.debian()
+        )),
+        Err(problem) => Some(problem),
+    }
+}
+
+fn names(request: &Request, definition: &Definition) -> Result<Option<Names>> {
+    let cache = super::absolute(&request.cache)?;
+    let log = Log::create(&cache.join(format!("check-{}.log", std::process::id())))?;
+    let found = (|| {
+        let mirrors = Mirrors::choose(
+            &apt::sources(&log)?,
+            request.mirror.as_deref(),
+            request.security_mirror.as_deref(),
+        )?;
+        Names::find(&log, &cache, &mirrors.lines(definition)?, request.arch, request.fetch)
+    })();
+    if found.is_ok() {
+        // Nobody needs the log of what went well.
+        let _ = std::fs::remove_file(log.path());
+    }
+    found
+}

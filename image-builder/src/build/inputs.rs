@@ -1,0 +1,181 @@
+//! What a build depends on, as one hash: of contents, never of times. Equal inputs give equal images, so a build whose
+//! inputs are those of an earlier one has nothing to do.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Whence, lseek};
+use sha2::{Digest, Sha256};
+
+use super::{Context, Options};
+use crate::error::{Doing, Result};
+use crate::{preflight, tools};
+
+/// Changed when a build of equal inputs gives something else for a reason that is in none of them.
+const FORMAT: &str = "1";
+
+/// How much of a file is looked at as one piece, in bytes.
+const PIECE: u32 = 64 * 1024;
+
+/// The hash of everything that shapes the image; `packages` names the packages, as the cache does.
+pub(super) fn key(context: &Context<'_>, packages: &Path) -> Result<String> {
+    let (options, definition) = (context.options, context.definition);
+    let mut hash = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    };
+    part(FORMAT.as_bytes());
+    part(packages.file_name().unwrap_or_default().as_encoded_bytes());
+    part(format!("{definition:?}").as_bytes());
+    part(format!("{:?}", shaping(options)).as_bytes());
+    part(std::env::var("SOURCE_DATE_EPOCH").unwrap_or_default().as_bytes());
+    // This very program and those it runs: another version of either may write another image.
+    let mut files = vec![PathBuf::from("/proc/self/exe")];
+    files.extend(preflight::programs().filter_map(tools::find));
+    files.extend([options.init.clone(), options.trust_root.clone()]);
+    files.extend(options.debs.iter().chain(&definition.package_files).cloned());
+    files.extend(definition.signatures.iter().map(|signature| signature.key.clone()));
+    // The cache may have been filled anew since.
+    files.push(packages.join(super::packages::RECORD));
+    files.push(packages.join(super::packages::ROOT).join("var/lib/dpkg/status"));
+    for file in files {
+        part(&content(&file).doing("read", &file)?);
+    }
+    for overlay in &definition.overlays {
+        for (path, is_executable) in walk(overlay)? {
+            part(
+                path.strip_prefix(overlay)
+                    .unwrap_or(&path)
+                    .as_os_str()
+                    .as_encoded_bytes(),
+            );
+            part(&[u8::from(is_executable)]);
+            if path.is_symlink() {
+                let target = std::fs::read_link(&path).doing("read the link", &path)?;
+                part(target.as_os_str().as_encoded_bytes());
+            } else if path.is_file() {
+                part(&content(&path).doing("read", &path)?);
+            }
+        }
+    }
+    Ok(hex::encode(&hash.finalize()[..16]))
+}
+
+/// The options without those that say where things are and what is shown. A new one counts until it is named here.
+fn shaping(options: &Options) -> Options {
+    Options {
+        definition: PathBuf::new(),
+        output: PathBuf::new(),
+        cache: PathBuf::new(),
+        log: None,
+        refresh: false,
+        no_cache: false,
+        mirror: None,
+        security_mirror: None,
+        ..options.clone()
+    }
+}
+
+/// Everything below `folder`, sorted, and whether each may be executed.
+fn walk(folder: &Path) -> Result<Vec<(PathBuf, bool)>> {
+    let mut found = Vec::new();
+    let mut pending = vec![folder.to_owned()];
+    while let Some(folder) = pending.pop() {
+        for entry in std::fs::read_dir(&folder).doing("list", &folder)? {
+            let path = entry.doing("list", &folder)?.path();
+            let meta = path.symlink_metadata().doing("look at", &path)?;
+            if meta.is_dir() {
+                pending.push(path.clone());
+            }
+            found.push((path, meta.permissions().mode() & 0o111 != 0));
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// The hash of a file's content. Holes cost nothing, and count as the zeros they are.
+pub(super) fn content(path: &Path) -> io::Result<[u8; 32]> {
+    let file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let mut hash = Sha256::new();
+    hash.update(size.to_le_bytes());
+    let mut piece = vec![0; PIECE as usize];
+    let piece_size = u64::from(PIECE);
+    let mut at = 0;
+    while let Some((start, end)) = data(&file, at, size)? {
+        // Whole pieces, so that the extents of one copy give the same as those of another.
+        let mut offset = start.max(at) / piece_size * piece_size;
+        while offset < end {
+            let wanted = usize::try_from(piece_size.min(size - offset)).unwrap_or(0);
+            file.read_exact_at(&mut piece[..wanted], offset)?;
+            if piece[..wanted].iter().any(|byte| *byte != 0) {
+                hash.update(offset.to_le_bytes());
+                hash.update(&piece[..wanted]);
+            }
+            offset += piece_size;
+        }
+        at = offset;
+    }
+    Ok(hash.finalize().into())
+}
+
+/// The next stretch of data from `at` on: all of the rest where the file system knows nothing of holes.
+fn data(file: &File, at: u64, size: u64) -> io::Result<Option<(u64, u64)>> {
+    if at >= size {
+        return Ok(None);
+    }
+    let seek = |to: u64, whence, without_holes| match lseek(file.as_fd(), i64::try_from(to).unwrap_or(i64::MAX), whence)
+    {
+        Ok(found) => Ok(Some(u64::try_from(found).unwrap_or(0))),
+        Err(nix::errno::Errno::ENXIO) => Ok(None),
+        Err(nix::errno::Errno::EINVAL) => Ok(Some(without_holes)),
+        Err(error) => Err(io::Error::from(error)),
+    };
+    let Some(start) = seek(at, Whence::SeekData, at)? else {
+        return Ok(None);
+    };
+    Ok(Some((start, seek(start, Whence::SeekHole, size)?.unwrap_or(size))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn holes_and_written_zeros_are_the_same_and_one_byte_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let size = 3 * PIECE as usize + 17;
+        let mut bytes = vec![0; size];
+        bytes[2 * PIECE as usize + 5] = 1;
+        fs::write(path("full"), &bytes).unwrap();
+        let sparse = File::create_new(path("sparse")).unwrap();
+        sparse.set_len(size as u64).unwrap();
+        sparse.write_all_at(&[1], 2 * u64::from(PIECE) + 5).unwrap();
+        assert_eq!(content(&path("full")).unwrap(), content(&path("sparse")).unwrap());
+        // The last, partial piece counts as well.
+        sparse.write_all_at(&[1], size as u64 - 1).unwrap();
+        assert_ne!(content(&path("full")).unwrap(), content(&path("sparse")).unwrap());
+        sparse.set_len(size as u64 + 1).unwrap();
+        fs::write(path("full"), [bytes, vec![0]].concat()).unwrap();
+        assert_ne!(content(&path("full")).unwrap(), content(&path("sparse")).unwrap());
+    }
+
+    #[test]
+    fn the_bit_for_execution_of_an_overlay_file_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a/x");
+        fs::create_dir(folder.path().join("a")).unwrap();
+        fs::write(&file, "").unwrap();
+        let before = walk(folder.path()).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(before.len(), 2);
+        assert_ne!(walk(folder.path()).unwrap(), before);
+    }
+}
