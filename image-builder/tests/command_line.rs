@@ -22,10 +22,25 @@ fn server() -> PathBuf {
 }
 
 #[test]
-fn shipped_definition_is_read() {
-    let definition = twinhull::definition::Definition::read(&server()).unwrap();
-    assert_eq!(definition.product.as_str(), "twinhull-server");
-    assert!(definition.kernel_package(twinhull_layout::Arch::Aarch64).is_ok());
+fn shipped_definitions_are_read() {
+    for role in ["minimal", "server", "node", "control"] {
+        for arch in [twinhull_layout::Arch::X86_64, twinhull_layout::Arch::Aarch64] {
+            let path = server().with_file_name(format!("{role}.toml"));
+            let definition = twinhull::definition::Definition::read(&path, arch).unwrap();
+            assert_eq!(definition.product.as_str(), format!("twinhull-{role}"));
+            assert!(definition.kernel_package(arch).is_ok());
+        }
+    }
+}
+
+#[test]
+fn page_about_the_definition_file_is_what_the_code_says() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/definition.md");
+    let written = std::fs::read_to_string(&page).unwrap();
+    assert!(
+        written == twinhull::definition::reference::markdown(),
+        "docs/definition.md is out of date: cargo run -p twinhull --example docs -- target/dist/image-builder"
+    );
 }
 
 #[test]
@@ -66,6 +81,41 @@ fn unknown_key_stops_a_build_before_any_work() {
         "{said}"
     );
     assert!(!output.exists());
+}
+
+#[test]
+fn check_finds_all_problems_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let definition = folder.path().join("my.toml");
+    std::fs::write(
+        &definition,
+        "product = \"mine\"\n[packages]\nfiles = [\"a.deb\", \"b.deb\"]\n[kernel]\npackage = { x86_64 = \"linux-image-amd64\" }\n",
+    )
+    .unwrap();
+    for name in ["a.deb", "b.deb"] {
+        std::fs::write(folder.path().join(name), "no package").unwrap();
+    }
+    let cache = folder.path().join("cache");
+    let definition = definition.to_str().unwrap();
+    let check = twinhull(&[
+        "check",
+        definition,
+        "--arch",
+        "x86_64",
+        "--offline",
+        "--cache",
+        cache.to_str().unwrap(),
+    ]);
+    let said = said(&check);
+    if said.contains("not installed:") {
+        eprintln!("skipped: the tools of a build are not here");
+        return;
+    }
+    assert!(!check.status.success());
+    assert!(
+        said.contains("a.deb is no package") && said.contains("b.deb is no package"),
+        "{said}"
+    );
 }
 
 #[test]
