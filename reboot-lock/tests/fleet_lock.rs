@@ -132,7 +132,8 @@ fn wrong_requests_get_their_status_and_kind() {
         ("POST", "/v1/pre-rebooT", header, &good, 404, "not_found"),
         ("POST", "/v2/pre-reboot", header, &good, 404, "not_found"),
         ("POST", "/v1/admin/release", header, &good, 404, "not_found"),
-        ("GET", "/", &[], b"", 404, "not_found"),
+        ("POST", "/", &[], b"", 405, "method_not_allowed"),
+        ("GET", "/v1", &[], b"", 404, "not_found"),
     ];
     for (method, path, headers, body, status, kind) in cases {
         let answer = server.connect().send(method, path, headers, body).unwrap();

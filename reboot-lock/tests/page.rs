@@ -5,7 +5,7 @@
 mod support;
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -176,6 +176,8 @@ struct Browser {
     runtime: tokio::runtime::Runtime,
     session: String,
     _profile: tempfile::TempDir,
+    // Kept open: a driver whose output nobody takes ends.
+    _said: std::io::Lines<BufReader<ChildStdout>>,
 }
 
 impl Browser {
@@ -186,10 +188,18 @@ impl Browser {
             .stderr(Stdio::null())
             .spawn()
             .expect("chromedriver is missing: install the packages chromium and chromium-driver");
-        let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
         let port: u16 = lines
+            .by_ref()
             .map(Result::unwrap)
-            .find_map(|line| line.rsplit_once("on port ")?.1.trim_end_matches('.').parse().ok())
+            // It says first which port it was asked for: any, which is 0.
+            .find_map(|line| {
+                line.rsplit_once("started successfully on port ")?
+                    .1
+                    .trim_end_matches('.')
+                    .parse()
+                    .ok()
+            })
             .unwrap();
         let profile = tempfile::tempdir().unwrap();
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -206,6 +216,7 @@ impl Browser {
                 .unwrap(),
             session: format!("http://127.0.0.1:{port}/session"),
             _profile: profile,
+            _said: lines,
         };
         let profile = browser._profile.path().display();
         let arguments = [
@@ -267,8 +278,9 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        let end = self.client.delete(&self.session);
-        let _ = self.runtime.block_on(end.send());
+        let _ = self
+            .runtime
+            .block_on(async { self.client.delete(&self.session).send().await });
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
