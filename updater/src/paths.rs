@@ -70,8 +70,55 @@ impl Paths {
             .collect()
     }
 
+    /// Marker files that forbid a reboot.
+    pub fn markers(&self) -> [PathBuf; 2] {
+        ["/etc", "/run"].map(|base| self.at(base).join("twinhull-updater/no-reboot"))
+    }
+
+    /// Folders of scripts that may refuse a reboot, the weakest first.
+    pub fn gate_folders(&self) -> Vec<PathBuf> {
+        self.script_folders("gates.d")
+    }
+
+    /// Folders of hooks before and after a reboot, the weakest first.
+    pub fn hook_folders(&self) -> Vec<PathBuf> {
+        self.script_folders("hooks.d")
+    }
+
+    /// Which hooks have something to undo.
+    pub fn hook_journal(&self) -> PathBuf {
+        self.state().join("hooks.json")
+    }
+
+    fn script_folders(&self, name: &str) -> Vec<PathBuf> {
+        ["/usr/lib/twinhull", "/etc/twinhull"]
+            .iter()
+            .map(|base| self.at(base).join(name))
+            .collect()
+    }
+
+    /// The folder of drop-ins that belong to this host.
+    pub fn host_config_folder(&self) -> PathBuf {
+        self.at("/etc/twinhull-updater/config.d")
+    }
+
     /// Folders of health checks, the weakest first.
     pub fn health_folders(&self) -> Vec<PathBuf> {
         vec![self.at(paths::HEALTH_CHECKS), self.at(paths::HOST_HEALTH_CHECKS)]
+    }
+
+    /// Folders of health checks that decide nothing, the weakest first.
+    pub fn reported_health_folders(&self) -> Vec<PathBuf> {
+        self.script_folders("health-reported.d")
+    }
+
+    /// What the last health check of this boot found.
+    pub fn health_status(&self) -> PathBuf {
+        self.at(paths::AGENT_RUN).join("health.json")
+    }
+
+    /// Where the service listens for commands.
+    pub fn control_socket(&self) -> PathBuf {
+        self.at(paths::AGENT_RUN).join("control.sock")
     }
 }

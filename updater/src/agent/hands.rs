@@ -2,6 +2,7 @@
 
 use twinhull_layout::Version;
 
+use crate::gates::Observed;
 use crate::install::Progress;
 use crate::machine::{Grant, Installed, Now, Offer, Problem, Seen};
 
@@ -17,6 +18,12 @@ pub trait Hands {
     fn install(&mut self, version: &Version, watch: &mut dyn FnMut(Progress)) -> Result<Installed, Problem>;
     /// [`crate::machine::Effect::Discard`]
     fn discard(&mut self, version: &Version) -> Result<(), Problem>;
+    /// [`crate::machine::Effect::Observe`]
+    fn observe(&mut self) -> Observed;
+    /// [`crate::machine::Effect::Prepare`]
+    fn prepare(&mut self) -> Result<(), Problem>;
+    /// [`crate::machine::Effect::Undo`]
+    fn undo(&mut self) -> Result<(), Problem>;
     /// [`crate::machine::Effect::Take`]
     fn take(&mut self) -> Grant;
     /// [`crate::machine::Effect::Release`]

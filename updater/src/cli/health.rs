@@ -7,22 +7,35 @@ use twinhull_layout::paths::ENTRIES;
 use super::Exit;
 use crate::agent::reboot;
 use crate::config::Config;
-use crate::health::{self, RealTime, Report, Systemctl};
+use crate::health::{self, Findings, Folders, HostProbe, Latest, RealTime, Report};
 use crate::host::{Running, counted_boot};
 use crate::install::Entries;
 use crate::paths::Paths;
 
 pub(super) fn run(paths: &Paths) -> Exit {
-    let wrong = match Config::load(paths) {
-        Ok(config) => health::check(
-            &config.health,
-            &Systemctl,
-            &paths.health_folders(),
-            &RealTime::default(),
-        ),
-        // With such a configuration the agent could not fetch a repair either.
-        Err(error) => vec![error.to_string()],
+    let folders = Folders {
+        required: paths.health_folders(),
+        reported: paths.reported_health_folders(),
     };
+    let Findings { wrong, reported } = match Config::load(paths) {
+        Ok(config) => health::check(&config.health, &HostProbe, &folders, &RealTime::default()),
+        // With such a configuration the agent could not fetch a repair either.
+        Err(error) => Findings {
+            wrong: vec![error.to_string()],
+            reported: Vec::new(),
+        },
+    };
+    for reason in &reported {
+        tracing::warn!("not as it should be: {reason}");
+    }
+    let latest = Latest {
+        at: jiff::Timestamp::now(),
+        wrong: wrong.clone(),
+        reported,
+    };
+    if let Err(error) = health::write_report(&paths.health_status(), &latest) {
+        tracing::warn!("the findings cannot be kept for `status`: {error}");
+    }
     if wrong.is_empty() {
         tracing::info!("healthy");
         return Exit::Done;

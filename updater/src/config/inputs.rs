@@ -1,6 +1,5 @@
 //! All files merged, key by key: the last file that sets a key wins, and it is remembered which one that was.
 
-use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use super::fragments::Fragment;
@@ -15,65 +14,66 @@ pub(super) struct Sourced<T> {
 /// A key after merging; `None` if no file set it.
 pub(super) type Key<T> = Option<Sourced<T>>;
 
-/// The merged files.
-#[derive(Debug, Default)]
-pub(super) struct Inputs {
-    pub(super) repository: Key<String>,
-    pub(super) product: Key<String>,
-    pub(super) channel: Key<String>,
-    pub(super) poll_seconds: Key<u64>,
-    pub(super) strategy: Key<String>,
-    pub(super) lock_url: Key<String>,
-    pub(super) group: Key<String>,
-    pub(super) retry_seconds: Key<u64>,
-    pub(super) units: Key<Vec<String>>,
-    pub(super) settle_seconds: Key<u64>,
-    pub(super) timeout_seconds: Key<u64>,
-    pub(super) script_seconds: Key<u64>,
+/// Declares the merged form: one line for each key, its name here, its type, and where it is in a file.
+macro_rules! keys {
+    ($($name:ident: $type:ty = $table:ident.$key:ident;)*) => {
+        /// The merged files.
+        #[derive(Debug, Default)]
+        pub(super) struct Inputs {
+            $(pub(super) $name: Key<$type>,)*
+        }
+
+        impl Inputs {
+            /// Lays one more file over what is there.
+            pub(super) fn merge(&mut self, fragment: Fragment, file: &Path) {
+                $(over(&mut self.$name, fragment.$table.$key, file);)*
+            }
+
+            /// Every key that a file set: its name, its value as text, and that file.
+            pub(super) fn origins(&self) -> Vec<Origin> {
+                let keys = [
+                    $(origin(concat!(stringify!($table), ".", stringify!($key)), self.$name.as_ref()),)*
+                ];
+                keys.into_iter().flatten().collect()
+            }
+        }
+    };
 }
 
-impl Inputs {
-    /// Lays one more file over what is there.
-    pub(super) fn merge(&mut self, fragment: Fragment, file: &Path) {
-        let Fragment { updates, lock, health } = fragment;
-        over(&mut self.repository, updates.repository, file);
-        over(&mut self.product, updates.product, file);
-        over(&mut self.channel, updates.channel, file);
-        over(&mut self.poll_seconds, updates.poll_seconds, file);
-        over(&mut self.strategy, updates.strategy, file);
-        over(&mut self.lock_url, lock.url, file);
-        over(&mut self.group, lock.group, file);
-        over(&mut self.retry_seconds, lock.retry_seconds, file);
-        over(&mut self.units, health.units, file);
-        over(&mut self.settle_seconds, health.settle_seconds, file);
-        over(&mut self.timeout_seconds, health.timeout_seconds, file);
-        over(&mut self.script_seconds, health.script_seconds, file);
-    }
-
-    /// Every key that a file set: its name, its value as text, and that file.
-    pub(super) fn origins(&self) -> Vec<Origin> {
-        let units = self.units.as_ref().map(|key| Sourced {
-            value: format!("{:?}", key.value),
-            file: key.file.clone(),
-        });
-        [
-            origin("updates.repository", self.repository.as_ref()),
-            origin("updates.product", self.product.as_ref()),
-            origin("updates.channel", self.channel.as_ref()),
-            origin("updates.poll_seconds", self.poll_seconds.as_ref()),
-            origin("updates.strategy", self.strategy.as_ref()),
-            origin("lock.url", self.lock_url.as_ref()),
-            origin("lock.group", self.group.as_ref()),
-            origin("lock.retry_seconds", self.retry_seconds.as_ref()),
-            origin("health.units", units.as_ref()),
-            origin("health.settle_seconds", self.settle_seconds.as_ref()),
-            origin("health.timeout_seconds", self.timeout_seconds.as_ref()),
-            origin("health.script_seconds", self.script_seconds.as_ref()),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
-    }
+keys! {
+    repository: String = updates.repository;
+    product: String = updates.product;
+    channel: String = updates.channel;
+    poll_seconds: u64 = updates.poll_seconds;
+    strategy: String = updates.strategy;
+    lock_url: String = lock.url;
+    group: String = lock.group;
+    retry_seconds: u64 = lock.retry_seconds;
+    windows: Vec<String> = gates.windows;
+    time_zone: String = gates.time_zone;
+    spread_seconds: u64 = gates.spread_seconds;
+    min_uptime_seconds: u64 = gates.min_uptime_seconds;
+    gate_users: bool = gates.users;
+    gate_inhibitors: bool = gates.inhibitors;
+    gate_healthy: bool = gates.healthy;
+    gate_script_seconds: u64 = gates.script_seconds;
+    hook_seconds: u64 = hooks.timeout_seconds;
+    hook_failure: String = hooks.on_failure;
+    units: Vec<String> = health.units;
+    containers: Vec<String> = health.containers;
+    reach: Vec<String> = health.reach;
+    reported_units: Vec<String> = health.reported_units;
+    reported_containers: Vec<String> = health.reported_containers;
+    reported_reach: Vec<String> = health.reported_reach;
+    settle_seconds: u64 = health.settle_seconds;
+    timeout_seconds: u64 = health.timeout_seconds;
+    script_seconds: u64 = health.script_seconds;
+    proxy: String = http.proxy;
+    ca: String = http.ca;
+    client_certificate: String = http.client_certificate;
+    client_key: String = http.client_key;
+    control_group: String = control.group;
+    metrics_listen: String = metrics.listen;
 }
 
 /// Where a value came from.
@@ -81,8 +81,8 @@ impl Inputs {
 pub struct Origin {
     /// The key with its table, as in `lock.url`.
     pub key: &'static str,
-    /// The value as text.
-    pub value: String,
+    /// The value as it would be written.
+    pub value: serde_json::Value,
     /// The file that set it.
     pub file: PathBuf,
 }
@@ -96,10 +96,10 @@ fn over<T>(key: &mut Key<T>, value: Option<T>, file: &Path) {
     }
 }
 
-fn origin<T: Display>(name: &'static str, key: Option<&Sourced<T>>) -> Option<Origin> {
+fn origin<T: Clone + Into<serde_json::Value>>(name: &'static str, key: Option<&Sourced<T>>) -> Option<Origin> {
     key.map(|Sourced { value, file }| Origin {
         key: name,
-        value: value.to_string(),
+        value: value.clone().into(),
         file: file.clone(),
     })
 }

@@ -1,21 +1,28 @@
 //! Configuration: drop-in files, merged by name, then checked.
 //!
-//! Three forms, each in its file: as written ([`fragments`]), merged ([`inputs`]), checked (here). Only the checked form
-//! leaves this module.
+//! Three forms, each in its file: as written ([`fragments`]), merged ([`inputs`]), checked (here, with [`forms`] for what a
+//! single value may be). Only the checked form leaves this module.
 
+mod forms;
 mod fragments;
 mod inputs;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use reqwest::Url;
 use serde::Serialize;
 use twinhull_layout::Product;
 
 use crate::drop_ins::{self, ListError};
+use crate::gates::{Gates, Window, Windows};
+use crate::health::Subject;
 use crate::paths::Paths;
+pub(crate) use forms::channel;
+use forms::{address, base_url, container, file, group, strategy, unit};
 pub use inputs::Origin;
 use inputs::{Inputs, Sourced};
 
@@ -26,24 +33,34 @@ const DAY: u64 = 86_400;
 const AGENT_UNIT: &str = "twinhull-updater.service";
 
 /// The agent's configuration, checked.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// Where updates come from; `None` leaves the agent idle.
     pub updates: Option<Updates>,
     /// The reboot lock; always there with [`Strategy::Lock`].
     pub lock: Option<Lock>,
+    /// What must agree before a reboot.
+    pub gates: Gates,
+    /// How long one script among the gates may take.
+    pub gate_script: Duration,
+    /// What is done around a reboot.
+    pub hooks: Hooks,
     /// What a healthy host is.
     pub health: Health,
+    /// How servers are reached.
+    pub http: Http,
+    /// The group whose members may use the control socket; `None` leaves it to root.
+    pub control_group: Option<String>,
+    /// Where metrics are served besides the control socket.
+    pub metrics: Option<SocketAddr>,
     /// Which file said what.
-    #[serde(skip)]
     pub origins: Vec<Origin>,
 }
 
 /// `[updates]`
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Updates {
     /// Base of the release repository, ending in `/`.
-    #[serde(serialize_with = "as_text")]
     pub repository: Url,
     /// What this host runs. If not given, os-release says.
     pub product: Option<Product>,
@@ -61,6 +78,8 @@ pub struct Updates {
 pub enum Strategy {
     /// Reboot as soon as the lock server agrees.
     Lock,
+    /// Reboot as soon as a maintenance window is open.
+    Window,
     /// Reboot at once.
     Immediate,
     /// Leave the reboot to somebody else.
@@ -70,10 +89,9 @@ pub enum Strategy {
 }
 
 /// `[lock]`
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Lock {
     /// Base of the lock server, ending in `/`.
-    #[serde(serialize_with = "as_text")]
     pub url: Url,
     /// The group this host belongs to.
     pub group: String,
@@ -81,17 +99,39 @@ pub struct Lock {
     pub retry: Duration,
 }
 
+/// `[hooks]`
+#[derive(Debug, Clone)]
+pub struct Hooks {
+    /// How long one may take.
+    pub limit: Duration,
+    /// Whether one that fails stops the reboot.
+    pub must_succeed: bool,
+}
+
 /// `[health]`
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Health {
-    /// Units that must be active.
-    pub units: Vec<String>,
-    /// How long they must stay so.
+    /// What must be up.
+    pub required: Vec<Subject>,
+    /// What should be up, and is only reported.
+    pub reported: Vec<Subject>,
+    /// How long it must stay so.
     pub settle: Duration,
-    /// How long they may take to become so.
+    /// How long it may take to become so.
     pub timeout: Duration,
     /// How long one script may take.
     pub script: Duration,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, Default)]
+pub struct Http {
+    /// The proxy for everything; without it the environment says.
+    pub proxy: Option<Url>,
+    /// A file of certificate authorities that are trusted besides those of the host.
+    pub ca: Option<PathBuf>,
+    /// Files of the certificate and the key that this host shows.
+    pub client: Option<(PathBuf, PathBuf)>,
 }
 
 /// Configuration that cannot be used.
@@ -118,9 +158,23 @@ pub enum Error {
     /// The strategy asks a lock server, and there is none.
     #[error(
         "updates.strategy is \"lock\" but lock.url is not set: set it to the address of the lock server, or choose another \
-         strategy (\"immediate\", \"download-only\", \"off\")"
+         strategy (\"window\", \"immediate\", \"download-only\", \"off\")"
     )]
     NoLockServer,
+    /// The strategy waits for a window, and there is none.
+    #[error(
+        "updates.strategy is \"window\" but gates.windows is not set: say when this host may reboot, as in \
+         [\"Sat,Sun 02:00-05:00\"]"
+    )]
+    NoWindow,
+    /// Two keys that only make sense together.
+    #[error("{given} is set but {missing} is not: both or none")]
+    Half {
+        /// The key that is set.
+        given: &'static str,
+        /// The key that is not.
+        missing: &'static str,
+    },
 }
 
 impl Config {
@@ -141,7 +195,7 @@ impl Config {
         let lock = match &inputs.lock_url {
             None => None,
             Some(given) => Some(Lock {
-                url: base_url("lock.url", given)?,
+                url: required("lock.url", given, |text| base_url(text))?,
                 group: parsed("lock.group", inputs.group.as_ref(), |text| group(text))?
                     .unwrap_or_else(|| "default".to_owned()),
                 retry: seconds("lock.retry_seconds", inputs.retry_seconds.as_ref(), 60, 1..=DAY)?,
@@ -150,7 +204,7 @@ impl Config {
         let updates = match &inputs.repository {
             None => None,
             Some(given) => Some(Updates {
-                repository: base_url("updates.repository", given)?,
+                repository: required("updates.repository", given, |text| base_url(text))?,
                 product: parsed("updates.product", inputs.product.as_ref(), |text| {
                     Product::from_str(text).map_err(|error| error.to_string())
                 })?,
@@ -168,20 +222,126 @@ impl Config {
         {
             return Err(Error::NoLockServer);
         }
+        let gates = gates(inputs)?;
+        let waits_for_window = |updates: &Updates| updates.strategy == Strategy::Window;
+        if gates.windows.is_always() && updates.as_ref().is_some_and(waits_for_window) {
+            return Err(Error::NoWindow);
+        }
         Ok(Self {
             updates,
             lock,
-            health: Health {
-                units: parsed("health.units", inputs.units.as_ref(), |units| unit_names(units))?
-                    .unwrap_or_else(|| vec![AGENT_UNIT.to_owned()]),
-                settle: seconds("health.settle_seconds", inputs.settle_seconds.as_ref(), 5, 0..=600)?,
-                // The image gives a release on trial ten minutes to be blessed, whatever is set here.
-                timeout: seconds("health.timeout_seconds", inputs.timeout_seconds.as_ref(), 300, 1..=480)?,
-                script: seconds("health.script_seconds", inputs.script_seconds.as_ref(), 60, 1..=600)?,
+            gates,
+            gate_script: seconds("gates.script_seconds", inputs.gate_script_seconds.as_ref(), 60, 1..=600)?,
+            hooks: Hooks {
+                limit: seconds("hooks.timeout_seconds", inputs.hook_seconds.as_ref(), 300, 1..=DAY)?,
+                must_succeed: parsed("hooks.on_failure", inputs.hook_failure.as_ref(), |text| {
+                    match text.as_str() {
+                        "stop" => Ok(true),
+                        "continue" => Ok(false),
+                        _ => Err("it must be \"stop\" or \"continue\"".to_owned()),
+                    }
+                })?
+                .unwrap_or(true),
             },
+            health: health(inputs)?,
+            http: http(inputs)?,
+            control_group: parsed("control.group", inputs.control_group.as_ref(), |text| group(text))?,
+            metrics: parsed("metrics.listen", inputs.metrics_listen.as_ref(), |text| {
+                text.parse()
+                    .map_err(|_| "it must be an address and a port, as in \"127.0.0.1:9750\"".to_owned())
+            })?,
             origins: inputs.origins(),
         })
     }
+}
+
+fn gates(inputs: &Inputs) -> Result<Gates, Error> {
+    let zone = parsed("gates.time_zone", inputs.time_zone.as_ref(), |name| {
+        TimeZone::get(name).map_err(|_| "there is no such time zone: write it as in \"Europe/Berlin\"".to_owned())
+    })?;
+    let list: Vec<Window> = parsed("gates.windows", inputs.windows.as_ref(), |texts| {
+        texts
+            .iter()
+            .map(|text| {
+                text.parse()
+                    .map_err(|error: crate::gates::WindowError| error.to_string())
+            })
+            .collect()
+    })?
+    .unwrap_or_default();
+    let shortest = list.iter().map(Window::length).min();
+    let spread = parsed("gates.spread_seconds", inputs.spread_seconds.as_ref(), |value| {
+        let spread = Duration::from_secs(*value);
+        match shortest {
+            // Else hosts with a late place would hardly ever get their turn.
+            Some(shortest) if spread > shortest / 2 => Err(format!(
+                "it must be at most half of the shortest window, {} seconds",
+                shortest.as_secs() / 2
+            )),
+            None if *value > 0 => Err("there is no window to spread over: set gates.windows".to_owned()),
+            _ => Ok(spread),
+        }
+    })?;
+    let flag = |key: Option<&Sourced<bool>>, default| key.map_or(default, |key| key.value);
+    Ok(Gates {
+        windows: Windows::new(list, zone.unwrap_or(TimeZone::UTC)),
+        spread: spread.unwrap_or_default(),
+        min_uptime: seconds(
+            "gates.min_uptime_seconds",
+            inputs.min_uptime_seconds.as_ref(),
+            0,
+            0..=30 * DAY,
+        )?,
+        users: flag(inputs.gate_users.as_ref(), false),
+        inhibitors: flag(inputs.gate_inhibitors.as_ref(), true),
+        healthy: flag(inputs.gate_healthy.as_ref(), false),
+    })
+}
+
+fn health(inputs: &Inputs) -> Result<Health, Error> {
+    let list = |key, given: Option<&Sourced<Vec<String>>>, one: fn(&str) -> Result<Subject, String>| {
+        let parse = |texts: &Vec<String>| texts.iter().map(|text| one(text)).collect::<Result<Vec<_>, _>>();
+        parsed(key, given, parse)
+    };
+    let agent = || vec![Subject::Unit(AGENT_UNIT.to_owned())];
+    let mut required = list("health.units", inputs.units.as_ref(), unit)?.unwrap_or_else(agent);
+    required.extend(list("health.containers", inputs.containers.as_ref(), container)?.unwrap_or_default());
+    required.extend(list("health.reach", inputs.reach.as_ref(), address)?.unwrap_or_default());
+    let reported = [
+        list("health.reported_units", inputs.reported_units.as_ref(), unit)?,
+        list(
+            "health.reported_containers",
+            inputs.reported_containers.as_ref(),
+            container,
+        )?,
+        list("health.reported_reach", inputs.reported_reach.as_ref(), address)?,
+    ];
+    Ok(Health {
+        required,
+        reported: reported.into_iter().flatten().flatten().collect(),
+        settle: seconds("health.settle_seconds", inputs.settle_seconds.as_ref(), 5, 0..=600)?,
+        // The image gives a release on trial ten minutes to be blessed, whatever is set here.
+        timeout: seconds("health.timeout_seconds", inputs.timeout_seconds.as_ref(), 300, 1..=480)?,
+        script: seconds("health.script_seconds", inputs.script_seconds.as_ref(), 60, 1..=600)?,
+    })
+}
+
+fn http(inputs: &Inputs) -> Result<Http, Error> {
+    let certificate = parsed("http.client_certificate", inputs.client_certificate.as_ref(), |text| {
+        file(text)
+    })?;
+    let key = parsed("http.client_key", inputs.client_key.as_ref(), |text| file(text))?;
+    let half = |given, missing| Err(Error::Half { given, missing });
+    Ok(Http {
+        proxy: parsed("http.proxy", inputs.proxy.as_ref(), |text| base_url(text))?,
+        ca: parsed("http.ca", inputs.ca.as_ref(), |text| file(text))?,
+        client: match (certificate, key) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            (Some(_), None) => return half("http.client_certificate", "http.client_key"),
+            (None, Some(_)) => return half("http.client_key", "http.client_certificate"),
+        },
+    })
 }
 
 fn parsed<T: std::fmt::Debug, R>(
@@ -189,13 +349,18 @@ fn parsed<T: std::fmt::Debug, R>(
     given: Option<&Sourced<T>>,
     parse: impl FnOnce(&T) -> Result<R, String>,
 ) -> Result<Option<R>, Error> {
-    let Some(Sourced { value, file }) = given else {
-        return Ok(None);
-    };
-    parse(value).map(Some).map_err(|problem| Error::Value {
-        file: file.clone(),
+    given.map(|given| required(key, given, parse)).transpose()
+}
+
+fn required<T: std::fmt::Debug, R>(
+    key: &'static str,
+    given: &Sourced<T>,
+    parse: impl FnOnce(&T) -> Result<R, String>,
+) -> Result<R, Error> {
+    parse(&given.value).map_err(|problem| Error::Value {
+        file: given.file.clone(),
         key,
-        value: format!("{value:?}"),
+        value: format!("{:?}", given.value),
         problem,
     })
 }
@@ -216,191 +381,5 @@ fn seconds(
     Ok(Duration::from_secs(checked.unwrap_or(default)))
 }
 
-/// A URL under which paths are looked up. A base without a final `/` would lose its last part when joined.
-fn base_url(key: &'static str, given: &Sourced<String>) -> Result<Url, Error> {
-    let parse = |text: &String| {
-        let mut url = Url::parse(text).map_err(|error| error.to_string())?;
-        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-            return Err("it must begin with http:// or https:// and name a host".to_owned());
-        }
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err("it must have neither `?` nor `#`".to_owned());
-        }
-        if !url.path().ends_with('/') {
-            url.set_path(&format!("{}/", url.path()));
-        }
-        Ok(url)
-    };
-    parse(&given.value).map_err(|problem| Error::Value {
-        file: given.file.clone(),
-        key,
-        value: format!("{:?}", given.value),
-        problem,
-    })
-}
-
-fn strategy(text: &str) -> Result<Strategy, String> {
-    match text {
-        "lock" => Ok(Strategy::Lock),
-        "immediate" => Ok(Strategy::Immediate),
-        "download-only" => Ok(Strategy::DownloadOnly),
-        "off" => Ok(Strategy::Off),
-        _ => Err("it must be \"lock\", \"immediate\", \"download-only\" or \"off\"".to_owned()),
-    }
-}
-
-/// The form that `FleetLock` prescribes for a group.
-fn group(text: &str) -> Result<String, String> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
-    if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
-        Ok(text.to_owned())
-    } else {
-        Err("it must be 1 to 64 letters, digits, `.` or `-`".to_owned())
-    }
-}
-
-/// A channel is a part of a path in the repository.
-fn channel(text: &str) -> Result<String, String> {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if (1..=32).contains(&text.len()) && text.bytes().all(allowed) {
-        Ok(text.to_owned())
-    } else {
-        Err("it must be 1 to 32 lower-case letters, digits or `-`".to_owned())
-    }
-}
-
-fn unit_names(units: &[String]) -> Result<Vec<String>, String> {
-    let is_unit = |name: &String| {
-        name.contains('.')
-            && !name.starts_with('-')
-            && name.len() <= 255
-            && !name.bytes().any(|byte| byte.is_ascii_whitespace() || byte == b'/')
-    };
-    match units.iter().find(|name| !is_unit(name)) {
-        Some(bad) => Err(format!(
-            "`{bad}` is not the full name of a unit, such as `sshd.service`"
-        )),
-        None => Ok(units.to_vec()),
-    }
-}
-
-fn as_text<S: serde::Serializer>(url: &Url, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(url)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-
-    struct Host {
-        folder: tempfile::TempDir,
-    }
-
-    impl Host {
-        fn new() -> Self {
-            Self {
-                folder: tempfile::tempdir().unwrap(),
-            }
-        }
-
-        fn with(self, path: &str, text: &str) -> Self {
-            let path = self.folder.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-            self
-        }
-
-        fn load(&self) -> Result<Config, Error> {
-            Config::load(&Paths::below(self.folder.path()))
-        }
-    }
-
-    const USR: &str = "usr/lib/twinhull-updater/config.d/10-image.toml";
-    const ETC: &str = "etc/twinhull-updater/config.d/50-site.toml";
-
-    #[test]
-    fn no_configuration_is_an_idle_agent_and_no_error() {
-        let config = Host::new().load().unwrap();
-        assert!(config.updates.is_none());
-        assert_eq!(config.health.timeout, Duration::from_mins(5));
-    }
-
-    #[test]
-    fn later_file_wins_key_by_key_and_is_named_as_origin() {
-        let config = Host::new()
-            .with(
-                USR,
-                "[updates]\nrepository = \"http://a/r\"\nchannel = \"stable\"\nstrategy = \"off\"\n",
-            )
-            .with(ETC, "[updates]\nchannel = \"beta\"\n[lock]\nurl = \"http://l/base\"\n")
-            .load()
-            .unwrap();
-        let updates = config.updates.unwrap();
-        assert_eq!(updates.repository.as_str(), "http://a/r/");
-        assert_eq!(updates.channel, "beta");
-        assert_eq!(updates.strategy, Strategy::Off);
-        assert_eq!(config.lock.unwrap().url.as_str(), "http://l/base/");
-        let channel = config
-            .origins
-            .iter()
-            .find(|origin| origin.key == "updates.channel")
-            .unwrap();
-        assert!(channel.file.ends_with("50-site.toml"));
-    }
-
-    #[test]
-    fn unknown_key_names_file_and_nearest() {
-        let error = Host::new()
-            .with(USR, "[updates]\nchanel = \"x\"\n")
-            .load()
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.ends_with("10-image.toml:2: unknown key `chanel`; did you mean `channel`?"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn lock_strategy_needs_a_lock_server() {
-        let error = Host::new()
-            .with(USR, "[updates]\nrepository = \"http://a\"\n")
-            .load()
-            .unwrap_err();
-        assert!(matches!(error, Error::NoLockServer));
-    }
-
-    #[test]
-    fn values_out_of_their_range_are_refused_with_key_and_file() {
-        for (text, key) in [
-            ("[updates]\nrepository = \"ftp://a\"", "updates.repository"),
-            ("[updates]\nrepository = \"http://a?x\"", "updates.repository"),
-            (
-                "[updates]\nrepository = \"http://a\"\nstrategy = \"now\"",
-                "updates.strategy",
-            ),
-            (
-                "[updates]\nrepository = \"http://a\"\nchannel = \"../x\"",
-                "updates.channel",
-            ),
-            (
-                "[updates]\nrepository = \"http://a\"\npoll_seconds = 0",
-                "updates.poll_seconds",
-            ),
-            ("[lock]\nurl = \"http://l\"\ngroup = \"a b\"", "lock.group"),
-            ("[health]\nunits = [\"-h\"]", "health.units"),
-            ("[health]\nunits = [\"sshd\"]", "health.units"),
-            ("[health]\ntimeout_seconds = 3600", "health.timeout_seconds"),
-        ] {
-            let error = Host::new().with(ETC, text).load().unwrap_err();
-            match &error {
-                Error::Value { key: found, file, .. } => {
-                    assert_eq!(*found, key);
-                    assert!(file.ends_with("50-site.toml"));
-                }
-                other => panic!("{text}: {other}"),
-            }
-        }
-    }
-}
+mod tests;

@@ -5,13 +5,15 @@
 
 mod report;
 mod scripts;
-mod units;
+mod subject;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-pub use report::{Report, forget, read as read_report, write as write_report};
-pub use scripts::{Scripts, run as run_scripts};
-pub use units::{Systemctl, UnitState, Units};
+pub use report::{Latest, Report, forget, read as read_report, write as write_report};
+pub(crate) use scripts::is_executable;
+pub use scripts::{Scripts, run as run_script, run_with as run_command};
+pub use subject::{HostProbe, Probe, State, Subject};
 
 use crate::config::Health;
 
@@ -46,16 +48,49 @@ impl Stopwatch for RealTime {
     }
 }
 
-/// Runs the whole check: units become active, stay so for the settle time, then every script succeeds. Gives what is wrong, which
-/// is nothing on a healthy host.
-pub fn check(health: &Health, units: &dyn Units, scripts: &dyn Scripts, time: &dyn Stopwatch) -> Vec<String> {
-    let wrong = wait_for_units(health, units, time);
+/// What a check found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// What is wrong and decides: nothing on a healthy host.
+    pub wrong: Vec<String>,
+    /// What is wrong and only reported.
+    pub reported: Vec<String>,
+}
+
+/// The scripts of a host.
+#[derive(Debug, Clone)]
+pub struct Folders {
+    /// Folders of those that must succeed, the weakest first.
+    pub required: Vec<PathBuf>,
+    /// Folders of those that are only reported.
+    pub reported: Vec<PathBuf>,
+}
+
+/// Runs the whole check: what is required comes up, stays so for the settle time, then every script succeeds. What is only
+/// reported is looked at once, at the end.
+pub fn check(health: &Health, probe: &dyn Probe, folders: &Folders, time: &dyn Stopwatch) -> Findings {
+    let wrong = required(health, probe, &folders.required, time);
+    let reported = if wrong.is_empty() {
+        let mut reported = not_up(&health.reported, probe);
+        reported.extend(folders.reported.run_all(health.script));
+        reported
+    } else {
+        Vec::new()
+    };
+    Findings { wrong, reported }
+}
+
+fn required(health: &Health, probe: &dyn Probe, scripts: &Vec<PathBuf>, time: &dyn Stopwatch) -> Vec<String> {
+    let wrong = wait_until_up(health, probe, time);
     if !wrong.is_empty() {
         return wrong;
     }
-    if !health.units.is_empty() {
+    if !health.required.is_empty() {
         time.pause(health.settle);
-        let wrong = not_active(&health.units, units);
+        let wrong: Vec<String> = not_up(&health.required, probe)
+            .into_iter()
+            .map(|text| format!("{text}, having been up before"))
+            .collect();
         if !wrong.is_empty() {
             return wrong;
         }
@@ -63,19 +98,19 @@ pub fn check(health: &Health, units: &dyn Units, scripts: &dyn Scripts, time: &d
     scripts.run_all(health.script)
 }
 
-fn wait_for_units(health: &Health, units: &dyn Units, time: &dyn Stopwatch) -> Vec<String> {
+fn wait_until_up(health: &Health, probe: &dyn Probe, time: &dyn Stopwatch) -> Vec<String> {
     loop {
         let mut wrong = Vec::new();
         let mut hopeless = false;
-        for name in &health.units {
-            match units.state(name) {
-                UnitState::Active => {}
-                UnitState::Failed => {
+        for subject in &health.required {
+            match probe.state(subject) {
+                State::Up => {}
+                State::Failed => {
                     hopeless = true;
-                    wrong.push(format!("unit {name} is failed"));
+                    wrong.push(format!("{subject} is failed"));
                 }
-                UnitState::Other(state) => {
-                    wrong.push(format!("unit {name} is {state} after {} s", health.timeout.as_secs()));
+                State::Other(state) => {
+                    wrong.push(format!("{subject} is {state} after {} s", health.timeout.as_secs()));
                 }
             }
         }
@@ -86,13 +121,13 @@ fn wait_for_units(health: &Health, units: &dyn Units, time: &dyn Stopwatch) -> V
     }
 }
 
-fn not_active(names: &[String], units: &dyn Units) -> Vec<String> {
-    names
+fn not_up(subjects: &[Subject], probe: &dyn Probe) -> Vec<String> {
+    subjects
         .iter()
-        .filter_map(|name| match units.state(name) {
-            UnitState::Active => None,
-            UnitState::Failed => Some(format!("unit {name} failed while it should settle")),
-            UnitState::Other(state) => Some(format!("unit {name} was active and now is {state}")),
+        .filter_map(|subject| match probe.state(subject) {
+            State::Up => None,
+            State::Failed => Some(format!("{subject} is failed")),
+            State::Other(state) => Some(format!("{subject} is {state}")),
         })
         .collect()
 }

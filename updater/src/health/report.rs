@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use twinhull_layout::Version;
 
@@ -22,8 +23,19 @@ pub struct Report {
     pub reasons: Vec<String>,
 }
 
+/// What the last health check of this boot found, for `status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latest {
+    /// When.
+    pub at: Timestamp,
+    /// What is wrong and decides.
+    pub wrong: Vec<String>,
+    /// What is wrong and only reported.
+    pub reported: Vec<String>,
+}
+
 /// The last report, if there is one that can be read: it only explains, nothing depends on it.
-pub fn read(path: &Path) -> Option<Report> {
+pub fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(MAX_SIZE).read_to_end(&mut bytes))
@@ -35,7 +47,7 @@ pub fn read(path: &Path) -> Option<Report> {
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn write(path: &Path, report: &Report) -> Result<(), twinhull_durable::Error> {
+pub fn write(path: &Path, report: &impl Serialize) -> Result<(), twinhull_durable::Error> {
     let bytes = serde_json::to_vec_pretty(report).unwrap_or_default();
     if let Some(folder) = path.parent() {
         // If it cannot be made, the write says so.

@@ -43,7 +43,7 @@ impl Scripts for Vec<PathBuf> {
     }
 }
 
-fn is_executable(path: &Path) -> bool {
+pub(crate) fn is_executable(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
@@ -52,12 +52,22 @@ fn is_executable(path: &Path) -> bool {
 /// # Errors
 /// What is wrong, as the rest of a sentence that begins with the script's name, ending in the last line it wrote.
 pub fn run(path: &Path, limit: Duration) -> Result<(), String> {
-    let ran = start(path).and_then(|(child, mut output)| {
+    run_with(&mut Command::new(path), limit, &[0]).map(drop)
+}
+
+/// The same for a command whose exit code is one of `good`; gives it.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with(command: &mut Command, limit: Duration, good: &[i32]) -> Result<i32, String> {
+    let ran = start(command).and_then(|(child, mut output)| {
         let status = wait(child, limit)?;
         Ok((status, last_line(&mut output)?))
     });
     let (outcome, said) = match ran {
-        Ok((Some(status), _)) if status.success() => return Ok(()),
+        Ok((Some(status), _)) if status.code().is_some_and(|code| good.contains(&code)) => {
+            return Ok(status.code().unwrap_or_default());
+        }
         Ok((Some(status), said)) => (format!("failed ({status})"), said),
         Ok((None, said)) => (format!("took longer than {} s", limit.as_secs()), said),
         Err(error) => return Err(format!("could not be run: {error}")),
@@ -69,10 +79,10 @@ pub fn run(path: &Path, limit: Duration) -> Result<(), String> {
     })
 }
 
-fn start(path: &Path) -> io::Result<(Child, std::fs::File)> {
+fn start(command: &mut Command) -> io::Result<(Child, std::fs::File)> {
     // A file and not a pipe: what the script leaves running must not keep us waiting for an end of its output.
     let output = unnamed_file()?;
-    let child = Command::new(path)
+    let child = command
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)
         .stderr(output.try_clone()?)

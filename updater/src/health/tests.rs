@@ -10,12 +10,12 @@ use jiff::Timestamp;
 use super::*;
 
 /// Units that go through a list of states, one for each look, and stay at the last.
-struct Fleet(RefCell<BTreeMap<String, Vec<UnitState>>>);
+struct Fleet(RefCell<BTreeMap<String, Vec<State>>>);
 
-impl Units for Fleet {
-    fn state(&self, name: &str) -> UnitState {
+impl Probe for Fleet {
+    fn state(&self, subject: &Subject) -> State {
         let mut units = self.0.borrow_mut();
-        let states = units.get_mut(name).unwrap();
+        let states = units.get_mut(&subject.to_string()).unwrap();
         if states.len() > 1 {
             states.remove(0)
         } else {
@@ -40,68 +40,66 @@ impl Stopwatch for Still {
 
 fn health(units: &[&str]) -> Health {
     Health {
-        units: units.iter().map(|name| (*name).to_owned()).collect(),
+        required: units.iter().map(|name| Subject::Unit((*name).to_owned())).collect(),
+        reported: Vec::new(),
         settle: Duration::from_secs(5),
         timeout: Duration::from_mins(1),
         script: Duration::from_secs(10),
     }
 }
 
-fn fleet(units: &[(&str, &[UnitState])]) -> Fleet {
+fn fleet(units: &[(&str, &[State])]) -> Fleet {
     Fleet(RefCell::new(
         units
             .iter()
-            .map(|(name, states)| ((*name).to_owned(), states.to_vec()))
+            .map(|(name, states)| (format!("unit {name}"), states.to_vec()))
             .collect(),
     ))
 }
 
-fn starting() -> UnitState {
-    UnitState::Other("activating".to_owned())
+fn starting() -> State {
+    State::Other("activating".to_owned())
 }
 
-fn no_scripts() -> Vec<PathBuf> {
-    Vec::new()
+fn folders(required: &[PathBuf]) -> Folders {
+    Folders {
+        required: required.to_vec(),
+        reported: Vec::new(),
+    }
+}
+
+/// What decides.
+fn wrong(units: &[&str], fleet: &Fleet, time: &Still) -> Vec<String> {
+    check(&health(units), fleet, &folders(&[]), time).wrong
 }
 
 #[test]
 fn unit_may_take_its_time() {
-    let fleet = fleet(&[("a.service", &[starting(), starting(), UnitState::Active])]);
-    assert_eq!(
-        check(&health(&["a.service"]), &fleet, &no_scripts(), &Still::default()),
-        Vec::<String>::new()
-    );
+    let fleet = fleet(&[("a.service", &[starting(), starting(), State::Up])]);
+    assert_eq!(wrong(&["a.service"], &fleet, &Still::default()), Vec::<String>::new());
 }
 
 #[test]
 fn unit_that_never_comes_up_is_named_with_its_state_and_time() {
-    let fleet = fleet(&[("a.service", &[UnitState::Active]), ("b.service", &[starting()])]);
-    let wrong = check(
-        &health(&["a.service", "b.service"]),
-        &fleet,
-        &no_scripts(),
-        &Still::default(),
-    );
+    let fleet = fleet(&[("a.service", &[State::Up]), ("b.service", &[starting()])]);
+    let wrong = wrong(&["a.service", "b.service"], &fleet, &Still::default());
     assert_eq!(wrong, ["unit b.service is activating after 60 s"]);
 }
 
 #[test]
 fn failed_unit_is_not_waited_for() {
     let time = Still::default();
-    let fleet = fleet(&[("a.service", &[UnitState::Failed])]);
-    assert_eq!(
-        check(&health(&["a.service"]), &fleet, &no_scripts(), &time),
-        ["unit a.service is failed"]
-    );
+    let fleet = fleet(&[("a.service", &[State::Failed])]);
+    assert_eq!(wrong(&["a.service"], &fleet, &time), ["unit a.service is failed"]);
     assert_eq!(time.elapsed(), Duration::ZERO);
 }
 
 #[test]
 fn unit_that_comes_up_and_falls_over_is_noticed() {
     let time = Still::default();
-    let fleet = fleet(&[("a.service", &[UnitState::Active, starting()])]);
-    let wrong = check(&health(&["a.service"]), &fleet, &no_scripts(), &time);
-    assert_eq!(wrong, ["unit a.service was active and now is activating"]);
+    let fleet = fleet(&[("a.service", &[State::Up, starting()])]);
+    let wrong = wrong(&["a.service"], &fleet, &time);
+    assert_eq!(wrong, ["unit a.service is activating, having been up before"]);
     assert_eq!(time.elapsed(), Duration::from_secs(5));
 }
 
@@ -134,12 +132,8 @@ fn scripts_run_in_order_and_each_failure_is_told_with_its_last_line() {
     );
     folder.script("10-good", &format!("echo 10 >> {}", log.display()));
     fs::write(folder.0.path().join("README"), "no script").unwrap();
-    let wrong = check(
-        &health(&[]),
-        &fleet(&[]),
-        &vec![folder.0.path().to_owned()],
-        &Still::default(),
-    );
+    let scripts = folders(&[folder.0.path().to_owned()]);
+    let wrong = check(&health(&[]), &fleet(&[]), &scripts, &Still::default()).wrong;
     assert_eq!(wrong.len(), 1, "{wrong:?}");
     assert!(
         wrong[0].ends_with("20-bad failed (exit status: 3): disk is slow"),
@@ -147,6 +141,25 @@ fn scripts_run_in_order_and_each_failure_is_told_with_its_last_line() {
         wrong[0]
     );
     assert_eq!(fs::read_to_string(log).unwrap(), "10\n20\n");
+}
+
+#[test]
+fn what_is_only_reported_decides_nothing() {
+    let folder = Folder::new();
+    folder.script("10-slow", "echo disk is slow; exit 1");
+    let mut health = health(&["a.service"]);
+    health.reported = vec![Subject::Container("web".to_owned())];
+    let mut fleet = fleet(&[("a.service", &[State::Up])]);
+    let exited = vec![State::Other("exited".to_owned())];
+    fleet.0.get_mut().insert("container web".to_owned(), exited);
+    let folders = Folders {
+        required: Vec::new(),
+        reported: vec![folder.0.path().to_owned()],
+    };
+    let found = check(&health, &fleet, &folders, &Still::default());
+    assert_eq!(found.wrong, Vec::<String>::new());
+    assert_eq!(found.reported[0], "container web is exited");
+    assert!(found.reported[1].ends_with("10-slow failed (exit status: 1): disk is slow"));
 }
 
 #[test]
@@ -184,5 +197,5 @@ fn report_survives_and_is_forgotten_when_told() {
     write_report(&path, &report).unwrap();
     assert_eq!(read_report(&path), Some(report));
     forget(&path).unwrap();
-    assert_eq!(read_report(&path), None);
+    assert_eq!(read_report::<Report>(&path), None);
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use twinhull_layout::{BootEntry, Version};
+use twinhull_layout::Version;
 
-use super::state::{Attempt, Belief, Check, Failure, Known, Live, RecordKind, Stage};
-use super::{Effect, Event, Grant, Installed, Now, Offer, Problem, Rules, Seen};
+use super::state::{Asked, Attempt, Check, Known, Live, RecordKind, Stage};
+use super::{Effect, Event, Installed, Now, Offer, Problem, Rules, Seen};
 use crate::config::Strategy;
 
 /// Between two looks at a release on trial: blessing takes moments, and the lock is held meanwhile.
@@ -20,16 +20,22 @@ const LONGEST_RETRY: Duration = Duration::from_hours(24);
 /// How long an ordered reboot may take before it counts as failed.
 const REBOOT_PATIENCE: Duration = Duration::from_mins(10);
 
+/// First wait after a second release has failed here; doubles with each one more.
+const FIRST_SETBACK: Duration = Duration::from_hours(1);
+
+/// Longest wait after releases that failed here.
+const LONGEST_SETBACK: Duration = Duration::from_hours(7 * 24);
+
 /// Never wake more often than this.
 const SHORTEST_WAKE: Duration = Duration::from_secs(1);
 
 /// What is known, and kept or not.
-struct Machine<'a> {
-    known: Known,
-    live: Live,
-    rules: &'a Rules,
-    now: &'a Now,
-    effects: Vec<Effect>,
+pub(super) struct Machine<'a> {
+    pub(super) known: Known,
+    pub(super) live: Live,
+    pub(super) rules: &'a Rules,
+    pub(super) now: &'a Now,
+    pub(super) effects: Vec<Effect>,
 }
 
 /// Decides what to do about `event`.
@@ -53,7 +59,10 @@ pub fn decide(known: Known, live: Live, event: Event, rules: &Rules, now: &Now) 
         Event::Checked(Err(problem)) => machine.not_checked(problem),
         Event::Installed(Ok(installed)) => machine.installed(installed),
         Event::Installed(Err(problem)) => machine.not_installed(problem),
+        Event::Observed(observed) => machine.observed(&observed),
         Event::Taken(grant) => machine.taken(grant),
+        Event::Prepared(outcome) => machine.prepared(outcome),
+        Event::Undone(outcome) => machine.undone(outcome),
         Event::Released(outcome) => machine.released(outcome),
         Event::Discarded(outcome) => machine.discarded(outcome),
         Event::RebootFailed(problem) => machine.reboot_failed(problem),
@@ -85,76 +94,13 @@ impl Machine<'_> {
         }
     }
 
-    /// Draws the line under the last attempt: what runs is not on trial, so the attempt succeeded or failed.
-    fn settle(&mut self, seen: &Seen) {
-        let at = self.now.wall;
-        let running = &seen.running;
-        match self.known.attempt.take() {
-            Some(attempt) if attempt.version == *running => {
-                self.known.failed.remove(running);
-                let version = attempt.version;
-                self.known.record(at, RecordKind::Updated { version });
-            }
-            Some(attempt) => {
-                let entry = seen.others.iter().find(|entry| entry.version == attempt.version);
-                // The entry is the commit: with tries left it boots next, whatever the state file had time to say. A bad one
-                // is dealt with below; one without a counter was healthy before, and somebody chose to leave it.
-                if entry.is_some_and(BootEntry::is_on_trial) {
-                    self.known.attempt = Some(Attempt {
-                        stage: Stage::Staged,
-                        ..attempt
-                    });
-                }
-            }
-            None => {}
-        }
-        for entry in seen.others.iter().filter(|entry| entry.is_bad()) {
-            if !self.known.failed.contains_key(&entry.version) {
-                self.failed(entry, seen.unhealthy.as_ref());
-            }
-        }
-        if let Some(rollback) = self.known.rollback.take() {
-            if rollback.from == *running && seen.trial {
-                self.known.rollback = Some(rollback);
-            } else if rollback.from == *running {
-                // Written down, but cut before the entry was set aside.
-                self.known.failed.remove(running);
-            } else if rollback.to == *running {
-                let (from, to) = (rollback.from, rollback.to);
-                self.known.record(at, RecordKind::RolledBack { from, to });
-            }
-        }
-        if self.known.floor.as_ref().is_none_or(|floor| floor < running) {
-            self.known.floor = Some(running.clone());
-        }
-        // Whatever happened before this boot, the host is healthy now: nobody needs to wait for it any longer.
-        if self.rules.lock {
-            self.release();
-        }
-    }
-
-    fn failed(&mut self, entry: &BootEntry, unhealthy: Option<&(Version, String)>) {
-        let boots = entry.tries.map_or(0, |tries| tries.done);
-        let mut reason = format!("{boots} boots did not become healthy");
-        if let Some((_, found)) = unhealthy.filter(|(version, _)| *version == entry.version) {
-            reason = format!("{reason}; the last one found: {found}");
-        }
-        let version = entry.version.clone();
-        self.known.failed.insert(
-            version.clone(),
-            Failure {
-                code: "not-healthy".to_owned(),
-                reason: reason.clone(),
-                since: self.now.wall,
-            },
-        );
-        self.known.record(self.now.wall, RecordKind::Failed { version, reason });
-    }
-
     fn woke(&mut self) {
         if self.live.trial || !self.live.settled {
             self.effects.push(Effect::Look);
             return;
+        }
+        if self.held().is_none() {
+            self.known.hold = None;
         }
         let Some(strategy) = self.rules.strategy else {
             return self.wait(
@@ -162,9 +108,8 @@ impl Machine<'_> {
                 "no repository is configured: set updates.repository in a file in /etc/twinhull-updater/config.d",
             );
         };
-        let wants_lock = self.known.staged().is_some() && strategy == Strategy::Lock;
-        if self.rules.lock && !wants_lock && self.known.lock != Belief::Free && self.due(self.live.next_release) {
-            self.release();
+        if (self.live.standing_down || !self.wants_reboot()) && self.due(self.live.next_release) {
+            self.stand_down();
         }
         if let Some(rollback) = &self.known.rollback {
             let text = format!("{} boots next, as asked for; reboot to go back to it", rollback.to);
@@ -212,19 +157,23 @@ impl Machine<'_> {
             let text = format!("{} boots next, as asked for: reboot first", rollback.to);
             return self.wait("rollback-pending", text);
         }
-        self.live.retry = retry;
+        if let Some(text) = self.held() {
+            return self.wait("held", text);
+        }
+        self.live.asked = if retry { Asked::Retry } else { Asked::Once };
         self.effects.push(Effect::Check);
     }
 
     fn offered(&mut self, offer: Offer) {
         self.live.next_check = self.now.uptime + self.now.jittered(self.rules.poll);
+        let asked = std::mem::take(&mut self.live.asked);
         // Asked before one of these began: the other slot is the way back, and is not touched.
         if self.live.trial || self.known.rollback.is_some() {
             return;
         }
         let staged = self.known.staged().map(|attempt| attempt.version.clone());
         let Offer { version, halted } = offer;
-        if std::mem::take(&mut self.live.retry) {
+        if asked == Asked::Retry {
             self.known.failed.remove(&version);
         }
         self.known.halted = halted;
@@ -251,9 +200,29 @@ impl Machine<'_> {
         } else if current {
             self.live.failures = 0;
             self.live.waiting = None;
+        } else if let Some(text) = self.held() {
+            self.wait("held", text);
+        } else if let Some(problem) = self.setback().filter(|_| asked == Asked::Nobody) {
+            self.live.wait(self.now.wall, problem);
         } else {
             self.install(version);
         }
+    }
+
+    /// Why nothing is installed for now, though the release itself is not known to be bad: several before it were.
+    fn setback(&self) -> Option<Problem> {
+        let doublings = self.known.setbacks.checked_sub(2)?;
+        let wait = FIRST_SETBACK
+            .saturating_mul(1 << doublings.min(16))
+            .min(LONGEST_SETBACK);
+        let until = self.known.last_setback?.checked_add(wait).ok()?;
+        (self.now.wall < until).then(|| {
+            let text = format!(
+                "{} releases in a row failed here: the next one is tried after {until}, or with `twinhull-updater update`",
+                self.known.setbacks
+            );
+            Problem::new("backing-off", text)
+        })
     }
 
     /// Why `version` is not wanted here, if it is not.
@@ -277,9 +246,7 @@ impl Machine<'_> {
 
     fn install(&mut self, version: Version) {
         // An install takes minutes, and the lock is never held while waiting.
-        if self.rules.lock && self.known.lock != Belief::Free {
-            self.release();
-        }
+        self.stand_down();
         self.live.waiting = None;
         self.known.attempt = Some(Attempt {
             version: version.clone(),
@@ -290,6 +257,7 @@ impl Machine<'_> {
     }
 
     fn not_checked(&mut self, problem: Problem) {
+        self.live.asked = Asked::Nobody;
         let wait = self.backoff(self.rules.poll);
         self.live.next_check = self.now.uptime + wait;
         self.checked(None, Some(problem));
@@ -315,7 +283,7 @@ impl Machine<'_> {
             },
         );
         self.live.failures = 0;
-        self.live.next_take = self.now.uptime;
+        self.live.next_try = self.now.uptime;
         self.advance();
     }
 
@@ -331,114 +299,6 @@ impl Machine<'_> {
             .record(self.now.wall, RecordKind::Refused { version, problem });
     }
 
-    /// What to do about the release in the other slot, if there is one.
-    fn advance(&mut self) {
-        let Some(staged) = self.known.staged().map(|attempt| attempt.version.clone()) else {
-            return;
-        };
-        // Also when the repository cannot be asked at the moment: a halt ends when the channel says so.
-        if self.known.halted {
-            return;
-        }
-        match self.rules.strategy {
-            None | Some(Strategy::Off | Strategy::DownloadOnly) => {
-                self.wait(
-                    "reboot-by-hand",
-                    format!("{staged} is installed and boots next; the reboot is left to you"),
-                );
-            }
-            Some(Strategy::Immediate) => self.reboot(),
-            Some(Strategy::Lock) if self.due(self.live.next_take) => {
-                // From here on the server may have granted it, whatever becomes of its answer.
-                self.known.lock = Belief::Unsure;
-                self.effects.push(Effect::Take);
-            }
-            Some(Strategy::Lock) => {}
-        }
-    }
-
-    fn taken(&mut self, grant: Grant) {
-        match grant {
-            Grant::Granted => {
-                self.known.lock = Belief::Held;
-                return if self.known.staged().is_some() {
-                    self.reboot();
-                } else {
-                    self.release();
-                };
-            }
-            Grant::Refused(problem) => {
-                self.known.lock = Belief::Free;
-                self.live.wait(self.now.wall, problem);
-            }
-            Grant::Unknown(problem) => self.live.wait(self.now.wall, problem),
-        }
-        self.live.next_take = self.now.uptime + self.now.jittered(self.rules.retry);
-    }
-
-    fn reboot(&mut self) {
-        self.live.waiting = None;
-        if let Some(attempt) = &mut self.known.attempt {
-            attempt.stage = Stage::Rebooting;
-            attempt.since = self.now.wall;
-        }
-        self.effects.push(Effect::Reboot);
-    }
-
-    fn reboot_failed(&mut self, problem: Problem) {
-        if let Some(attempt) = &mut self.known.attempt {
-            attempt.stage = Stage::Staged;
-            attempt.since = self.now.wall;
-        }
-        self.live.wait(self.now.wall, problem);
-        self.live.next_take = self.now.uptime + self.now.jittered(self.rules.poll);
-        // Others must not wait for a host that does not go down.
-        if self.rules.lock {
-            self.release();
-        }
-    }
-
-    fn release(&mut self) {
-        self.known.lock = Belief::Unsure;
-        self.effects.push(Effect::Release);
-    }
-
-    fn released(&mut self, outcome: Result<(), Problem>) {
-        match outcome {
-            Ok(()) => {
-                self.known.lock = Belief::Free;
-                if self
-                    .live
-                    .waiting
-                    .as_ref()
-                    .is_some_and(|waiting| waiting.problem.code == "lock-not-released")
-                {
-                    self.live.waiting = None;
-                }
-            }
-            Err(problem) => {
-                self.live.next_release = self.now.uptime + self.now.jittered(self.rules.retry);
-                let text = format!("the reboot lock may still be held by this host: {problem}");
-                self.wait("lock-not-released", text);
-            }
-        }
-    }
-
-    fn discarded(&mut self, outcome: Result<(), Problem>) {
-        match outcome {
-            Ok(()) => {
-                if let Some(attempt) = self.known.attempt.take() {
-                    let reason = "the channel no longer offers it".to_owned();
-                    let version = attempt.version;
-                    self.known
-                        .record(self.now.wall, RecordKind::Discarded { version, reason });
-                }
-                self.live.waiting = None;
-            }
-            Err(problem) => self.live.wait(self.now.wall, problem),
-        }
-    }
-
     fn checked(&mut self, offered: Option<Version>, problem: Option<Problem>) {
         if let Some(problem) = &problem {
             self.live.wait(self.now.wall, problem.clone());
@@ -450,17 +310,17 @@ impl Machine<'_> {
         });
     }
 
-    fn backoff(&mut self, longest: Duration) -> Duration {
+    pub(super) fn backoff(&mut self, longest: Duration) -> Duration {
         let doubled = FIRST_RETRY.saturating_mul(1 << self.live.failures.min(16));
         self.live.failures = self.live.failures.saturating_add(1);
         self.now.jittered(doubled.min(longest))
     }
 
-    fn due(&self, at: Duration) -> bool {
+    pub(super) fn due(&self, at: Duration) -> bool {
         self.now.uptime >= at
     }
 
-    fn wait(&mut self, code: &str, text: impl std::fmt::Display) {
+    pub(super) fn wait(&mut self, code: &str, text: impl std::fmt::Display) {
         self.live.wait(self.now.wall, Problem::new(code, text));
     }
 
@@ -483,12 +343,16 @@ impl Machine<'_> {
             times.push(self.live.next_check);
         }
         match self.known.attempt.as_ref().map(|attempt| attempt.stage) {
-            Some(Stage::Staged) if self.rules.strategy == Some(Strategy::Lock) => times.push(self.live.next_take),
+            Some(Stage::Staged) if self.wants_reboot() => times.push(self.live.next_try),
             Some(Stage::Rebooting) => times = vec![self.now.uptime + REBOOT_PATIENCE],
             _ => {}
         }
-        if self.rules.lock && self.known.lock != Belief::Free && self.known.staged().is_none() {
+        if self.has_something_to_undo() && (self.live.standing_down || !self.wants_reboot()) {
             times.push(self.live.next_release);
+        }
+        if let Some(until) = self.known.hold.as_ref().and_then(|hold| hold.until) {
+            let rest = Duration::try_from(until.duration_since(self.now.wall)).unwrap_or_default();
+            times.push(self.now.uptime + rest);
         }
         let next = times.into_iter().min().unwrap_or(self.now.uptime + self.rules.poll);
         next.saturating_sub(self.now.uptime).max(SHORTEST_WAKE)

@@ -6,26 +6,27 @@ use twinhull_layout::Version;
 
 use super::*;
 use crate::config::Strategy;
+use crate::gates::{Gates, Marker, Observed};
 
 /// A machine, its clock, and what it was last told to do.
-struct Story {
-    known: Known,
-    live: Live,
-    rules: Rules,
-    uptime: Duration,
-    effects: Vec<Effect>,
+pub(super) struct Story {
+    pub(super) known: Known,
+    pub(super) live: Live,
+    pub(super) rules: Rules,
+    pub(super) uptime: Duration,
+    pub(super) effects: Vec<Effect>,
 }
 
-fn version(text: &str) -> Version {
+pub(super) fn version(text: &str) -> Version {
     text.parse().unwrap()
 }
 
-fn problem(code: &str) -> Problem {
+pub(super) fn problem(code: &str) -> Problem {
     Problem::new(code, "because")
 }
 
 impl Story {
-    fn new(strategy: Strategy) -> Self {
+    pub(super) fn new(strategy: Strategy) -> Self {
         Self {
             known: Known::default(),
             live: Live::default(),
@@ -34,6 +35,9 @@ impl Story {
                 poll: Duration::from_hours(1),
                 retry: Duration::from_mins(1),
                 lock: strategy == Strategy::Lock,
+                hooks: true,
+                gates: Gates::none(),
+                place: 0,
             },
             uptime: Duration::ZERO,
             effects: Vec::new(),
@@ -41,7 +45,7 @@ impl Story {
     }
 
     /// A host on 1.0.0 that has just started and released the lock.
-    fn started(strategy: Strategy) -> Self {
+    pub(super) fn started(strategy: Strategy) -> Self {
         let mut story = Self::new(strategy);
         story.see("1.0.0", false, &[]);
         if strategy == Strategy::Lock {
@@ -52,7 +56,7 @@ impl Story {
     }
 
     /// The same with 1.1.0 in the other slot.
-    fn staged(strategy: Strategy) -> Self {
+    pub(super) fn staged(strategy: Strategy) -> Self {
         let mut story = Self::started(strategy);
         story.offer("1.1.0");
         story.expect(&[Effect::Install(version("1.1.0"))]);
@@ -63,7 +67,7 @@ impl Story {
         story
     }
 
-    fn tell(&mut self, event: Event) -> &mut Self {
+    pub(super) fn tell(&mut self, event: Event) -> &mut Self {
         let now = Now {
             wall: jiff::Timestamp::UNIX_EPOCH + self.uptime,
             uptime: self.uptime,
@@ -80,7 +84,7 @@ impl Story {
         self
     }
 
-    fn see(&mut self, running: &str, trial: bool, others: &[&str]) -> &mut Self {
+    pub(super) fn see(&mut self, running: &str, trial: bool, others: &[&str]) -> &mut Self {
         self.tell(Event::Seen(Ok(Seen {
             running: version(running),
             trial,
@@ -89,7 +93,7 @@ impl Story {
         })))
     }
 
-    fn offer(&mut self, text: &str) -> &mut Self {
+    pub(super) fn offer(&mut self, text: &str) -> &mut Self {
         self.tell(Event::Checked(Ok(Offer {
             version: version(text),
             halted: false,
@@ -97,7 +101,7 @@ impl Story {
     }
 
     /// Lets the time pass that the machine asked for.
-    fn wake(&mut self) -> &mut Self {
+    pub(super) fn wake(&mut self) -> &mut Self {
         let Some(Effect::Wake(after)) = self.effects.last() else {
             panic!("not asked to be woken: {:?}", self.effects);
         };
@@ -106,27 +110,55 @@ impl Story {
     }
 
     /// The next boot: what was live is gone.
-    fn boot(&mut self, running: &str, trial: bool, others: &[&str]) -> &mut Self {
+    pub(super) fn boot(&mut self, running: &str, trial: bool, others: &[&str]) -> &mut Self {
         self.live = Live::default();
         self.uptime = Duration::ZERO;
         self.see(running, trial, others)
     }
 
+    /// A look at the host that finds nothing in the way.
+    pub(super) fn gates_open(&mut self) -> &mut Self {
+        self.tell(Event::Observed(Box::default()))
+    }
+
+    /// The same with a marker in the way.
+    pub(super) fn gate_closed(&mut self) -> &mut Self {
+        let marker = Marker {
+            path: "/etc/twinhull-updater/no-reboot".into(),
+            until: None,
+            reason: String::new(),
+        };
+        self.tell(Event::Observed(Box::new(Observed {
+            markers: vec![marker],
+            ..Observed::default()
+        })))
+    }
+
     #[track_caller]
-    fn expect(&self, effects: &[Effect]) {
+    pub(super) fn expect(&self, effects: &[Effect]) {
         let mut done = self.effects.clone();
         done.retain(|effect| !matches!(effect, Effect::Wake(_)));
         assert_eq!(done, effects);
     }
 
     #[track_caller]
-    fn waits(&self, code: &str) {
+    pub(super) fn waits(&self, code: &str) {
         self.expect(&[]);
         let waiting = self.live.waiting.as_ref().map(|waiting| waiting.problem.code.as_str());
         assert_eq!(waiting, Some(code));
     }
 
-    fn stage(&self) -> Option<Stage> {
+    /// Whether a reboot is what this agent may be after.
+    pub(super) fn wants_reboot(&self) -> bool {
+        let known = &self.known;
+        known.staged().is_some()
+            && !known.halted
+            && known.hold.is_none()
+            && known.rollback.is_none()
+            && !self.live.trial
+    }
+
+    pub(super) fn stage(&self) -> Option<Stage> {
         self.known.attempt.as_ref().map(|attempt| attempt.stage)
     }
 }
@@ -134,9 +166,11 @@ impl Story {
 #[test]
 fn whole_turn_under_the_lock() {
     let mut story = Story::staged(Strategy::Lock);
-    story.expect(&[Effect::Take]);
+    story.expect(&[Effect::Observe]);
+    story.gates_open().expect(&[Effect::Take]);
     assert_eq!(story.known.lock, Belief::Unsure);
-    story.tell(Event::Taken(Grant::Granted)).expect(&[Effect::Reboot]);
+    story.tell(Event::Taken(Grant::Granted)).expect(&[Effect::Observe]);
+    story.gates_open().expect(&[Effect::Reboot]);
     assert_eq!(
         (story.stage(), story.known.lock),
         (Some(Stage::Rebooting), Belief::Held)
@@ -167,6 +201,7 @@ fn whole_turn_under_the_lock() {
 fn refused_lock_waits_with_the_holder_and_asks_again() {
     let mut story = Story::staged(Strategy::Lock);
     let held = Problem::new("lock-held", "1 of 1 slots held by X since Y");
+    story.gates_open();
     story
         .tell(Event::Taken(Grant::Refused(held.clone())))
         .waits("lock-held");
@@ -176,22 +211,26 @@ fn refused_lock_waits_with_the_holder_and_asks_again() {
         Situation::of(&story.known, &story.live).reason.as_deref(),
         Some("1 of 1 slots held by X since Y")
     );
-    story.wake().expect(&[Effect::Take]);
+    story.wake().expect(&[Effect::Observe]);
+    story.gates_open().expect(&[Effect::Take]);
 }
 
 #[test]
 fn unknown_lock_outcome_is_asked_again_and_never_taken_for_free() {
     let mut story = Story::staged(Strategy::Lock);
+    story.gates_open();
     story
         .tell(Event::Taken(Grant::Unknown(problem("lock-unknown"))))
         .waits("lock-unknown");
     assert_eq!(story.known.lock, Belief::Unsure);
-    story.wake().expect(&[Effect::Take]);
+    story.wake().expect(&[Effect::Observe]);
+    story.gates_open().expect(&[Effect::Take]);
 }
 
 #[test]
 fn lock_that_may_be_held_is_released_before_a_newer_release_is_installed() {
     let mut story = Story::staged(Strategy::Lock);
+    story.gates_open();
     story.tell(Event::Taken(Grant::Unknown(problem("lock-unknown"))));
     story
         .offer("1.2.0")
@@ -224,7 +263,7 @@ fn failed_release_of_the_lock_is_repeated_until_it_succeeds() {
 #[test]
 fn fallback_is_remembered_with_its_reason_and_not_tried_again() {
     let mut story = Story::staged(Strategy::Lock);
-    story.tell(Event::Taken(Grant::Granted));
+    story.gates_open().tell(Event::Taken(Grant::Granted)).gates_open();
     story
         .boot("1.0.0", false, &["p_1.1.0+0-3.efi"])
         .expect(&[Effect::Release]);
@@ -311,12 +350,14 @@ fn halted_channel_stops_installs_and_the_reboot_even_when_it_cannot_be_asked_any
     story.tell(halted("1.1.0")).waits("halted");
 
     let mut story = Story::staged(Strategy::Lock);
-    story.tell(Event::Taken(Grant::Refused(problem("lock-held"))));
+    story
+        .gates_open()
+        .tell(Event::Taken(Grant::Refused(problem("lock-held"))));
     story.tell(halted("1.1.0")).waits("halted");
     story.tell(Event::Checked(Err(problem("network")))).waits("network");
     story.offer("1.1.0").expect(&[]);
     story.uptime += Duration::from_mins(1);
-    story.tell(Event::Woke).expect(&[Effect::Take]);
+    story.tell(Event::Woke).expect(&[Effect::Observe]);
 }
 
 #[test]
@@ -375,7 +416,8 @@ fn repository_out_of_reach_is_asked_again_soon_and_then_at_the_usual_pace() {
 #[test]
 fn reboot_that_does_not_happen_gives_the_lock_back() {
     let mut story = Story::staged(Strategy::Lock);
-    story.tell(Event::Taken(Grant::Granted)).expect(&[Effect::Reboot]);
+    story.gates_open().tell(Event::Taken(Grant::Granted));
+    story.gates_open().expect(&[Effect::Reboot]);
     story.wake().expect(&[Effect::Release]);
     assert_eq!(story.stage(), Some(Stage::Staged));
     story.tell(Event::Released(Ok(())));
@@ -425,7 +467,7 @@ proptest::proptest! {
     /// Whatever the order of events: never a reboot or a take without a staged release, never an install while on trial or
     /// while a way back waits, and always a next step.
     #[test]
-    fn no_order_of_events_leads_astray(steps in proptest::collection::vec((0u8..14, 0u32..5), 0..60)) {
+    fn no_order_of_events_leads_astray(steps in proptest::collection::vec((0u8..19, 0u32..5), 0..60)) {
         let mut story = Story::new(Strategy::Lock);
         for (kind, number) in steps {
             let text = format!("1.{number}.0");
@@ -444,13 +486,18 @@ proptest::proptest! {
                 10 => story.tell(Event::Discarded(Ok(()))),
                 11 => story.tell(Event::RebootFailed(problem("reboot-failed"))),
                 12 => story.boot(&text, false, &[]),
+                13 => story.gates_open(),
+                14 => story.gate_closed(),
+                15 => story.tell(Event::Observed(Box::new(Observed { hooks: true, ..Observed::default() }))),
+                16 => story.tell(Event::Prepared(Ok(()))),
+                17 => story.tell(Event::Undone(Ok(()))),
                 _ => { story.uptime += Duration::from_secs(u64::from(number) * 1000); story.tell(Event::Woke) }
             };
             proptest::prop_assert!(!story.effects.is_empty());
             for effect in &story.effects {
                 match effect {
-                    Effect::Take => proptest::prop_assert!(story.known.staged().is_some()),
-                    Effect::Reboot => proptest::prop_assert!(story.known.staged().is_some() && before.is_some()),
+                    Effect::Take | Effect::Prepare => proptest::prop_assert!(story.wants_reboot()),
+                    Effect::Reboot => proptest::prop_assert!(story.wants_reboot() && before.is_some()),
                     Effect::Install(version) => {
                         proptest::prop_assert!(!story.live.trial);
                         proptest::prop_assert!(story.known.floor.as_ref().is_none_or(|floor| floor <= version));

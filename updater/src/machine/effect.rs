@@ -15,6 +15,12 @@ pub enum Effect {
     Install(Version),
     /// Take the staged release out of the other slot; answers [`super::Event::Discarded`].
     Discard(Version),
+    /// Look at the host for the gates; answers [`super::Event::Observed`].
+    Observe,
+    /// Run the hooks before a reboot; answers [`super::Event::Prepared`].
+    Prepare,
+    /// Undo what the hooks did; answers [`super::Event::Undone`].
+    Undo,
     /// Ask for the reboot lock; answers [`super::Event::Taken`].
     Take,
     /// Give the reboot lock back, or make sure that this host does not have it; answers [`super::Event::Released`].

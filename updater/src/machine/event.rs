@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use twinhull_layout::{BootEntry, Version};
 
+use crate::gates::Observed;
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -21,6 +23,12 @@ pub enum Event {
     Checked(Result<Offer, Problem>),
     /// An install ended.
     Installed(Result<Installed, Problem>),
+    /// The host was looked at for the gates.
+    Observed(Box<Observed>),
+    /// The hooks before a reboot have run.
+    Prepared(Result<(), Problem>),
+    /// What the hooks did was undone.
+    Undone(Result<(), Problem>),
     /// The lock server was asked for the lock, or did not answer.
     Taken(Grant),
     /// The lock server was told that the lock is not needed.
@@ -85,7 +93,7 @@ pub enum Grant {
 /// A reason, for machines and for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// One of a fixed set of kebab-case words; see `docs/agent.md`.
+    /// One of a fixed set of kebab-case words; see `docs/operations.md`.
     pub code: String,
     /// A sentence.
     pub text: String,
@@ -98,6 +106,14 @@ impl Problem {
             code: code.to_owned(),
             text: text.to_string(),
         }
+    }
+
+    /// Whether something is broken, in contrast to a rule that says no.
+    pub fn is_fault(&self) -> bool {
+        matches!(
+            self.code.as_str(),
+            "network" | "disk" | "esp" | "state" | "partition-table" | "read-back" | "reboot-failed"
+        )
     }
 }
 

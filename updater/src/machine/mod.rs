@@ -6,7 +6,9 @@
 mod decide;
 mod effect;
 mod event;
+mod reboot;
 mod rules;
+mod settle;
 mod situation;
 mod state;
 mod store;
@@ -16,8 +18,14 @@ pub use effect::Effect;
 pub use event::{Event, Grant, Installed, Offer, Problem, Seen, Spent};
 pub use rules::{Now, Rules};
 pub use situation::{Phase, Situation};
-pub use state::{Attempt, Belief, Check, Failure, Known, Live, Record, RecordKind, Rollback, Stage, Waiting};
+pub use state::{
+    Asked, Attempt, Belief, Check, Failure, Hold, Known, Live, Record, RecordKind, Rollback, Stage, Waiting,
+};
 pub use store::{StoreError, load, save};
 
 #[cfg(test)]
 mod decide_tests;
+#[cfg(test)]
+mod diagram;
+#[cfg(test)]
+mod reboot_tests;

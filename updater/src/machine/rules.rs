@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 
 use crate::config::{Config, Strategy};
+use crate::gates::Gates;
 
 /// The part of the configuration that decisions depend on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
     /// What may be done; `None` without a repository.
     pub strategy: Option<Strategy>,
@@ -17,6 +19,12 @@ pub struct Rules {
     pub retry: Duration,
     /// Whether there is a lock server.
     pub lock: bool,
+    /// Whether hooks are run.
+    pub hooks: bool,
+    /// What must agree before a reboot.
+    pub gates: Gates,
+    /// This host's place among all in the spread over a window.
+    pub place: u32,
 }
 
 impl Rules {
@@ -30,7 +38,21 @@ impl Rules {
             poll: updates.map_or(Duration::from_hours(1), |updates| updates.poll),
             retry: lock.map_or(Duration::from_mins(1), |lock| lock.retry),
             lock: lock.is_some(),
+            hooks: true,
+            gates: config.gates.clone(),
+            place: 0,
         }
+    }
+
+    /// The same for the host `id`: it gets its place in the spread, evenly over all hosts and always the same.
+    #[must_use]
+    pub fn for_host(self, id: &str) -> Self {
+        let digest = Sha256::new()
+            .chain_update("window spread\0")
+            .chain_update(id)
+            .finalize();
+        let place = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+        Self { place, ..self }
     }
 
     /// The rules for a person at the keyboard: install, and leave everything else to the service.
@@ -39,6 +61,7 @@ impl Rules {
         Self {
             strategy: self.strategy.map(|_| Strategy::DownloadOnly),
             lock: false,
+            hooks: false,
             ..self
         }
     }

@@ -1,6 +1,7 @@
 //! What the agent knows.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -27,6 +28,14 @@ pub struct Known {
     pub rollback: Option<Rollback>,
     /// Whether this host may hold the reboot lock.
     pub lock: Belief,
+    /// Whether hooks were run before a reboot, and what they did has not been undone.
+    pub prepared: bool,
+    /// Somebody asked that nothing be done for now.
+    pub hold: Option<Hold>,
+    /// Releases that failed here since the last one that did not.
+    pub setbacks: u32,
+    /// When the last of them failed.
+    pub last_setback: Option<Timestamp>,
     /// Releases that failed here and are not tried again by themselves.
     pub failed: BTreeMap<Version, Failure>,
     /// Whether the channel was halted when it could last be asked.
@@ -69,6 +78,37 @@ pub struct Rollback {
     pub to: Version,
     /// When it was asked for.
     pub since: Timestamp,
+}
+
+/// Nothing is installed and the host is not rebooted, because somebody said so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// When it was said.
+    pub since: Timestamp,
+    /// When it ends by itself, if it does.
+    pub until: Option<Timestamp>,
+    /// Why; may be empty.
+    pub reason: String,
+}
+
+impl Hold {
+    /// Whether it has ended by itself.
+    pub fn has_ended(&self, now: Timestamp) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.until {
+            Some(until) => write!(out, "held by hand until {until}")?,
+            None => out.write_str("held by hand until `twinhull-updater unhold`")?,
+        }
+        if !self.reason.is_empty() {
+            write!(out, ": {}", self.reason)?;
+        }
+        Ok(())
+    }
 }
 
 /// Whether this host holds the reboot lock, as far as it can know.
@@ -180,14 +220,28 @@ pub struct Live {
     pub waiting: Option<Waiting>,
     /// When to look at the repository next, on the clock of [`super::Now::uptime`].
     pub next_check: Duration,
-    /// When to ask for the lock next.
-    pub next_take: Duration,
+    /// When to try next to reboot.
+    pub next_try: Duration,
+    /// Whether a reboot was given up and not everything that was done for it has been undone.
+    pub standing_down: bool,
     /// When to try to release the lock next.
     pub next_release: Duration,
-    /// Whether the next offer may be one that failed here.
-    pub retry: bool,
+    /// Whether somebody asked for the look at the repository that is under way.
+    pub asked: Asked,
     /// Looks at the repository that failed, or installs that did, one after the other.
     pub failures: u32,
+}
+
+/// Whether somebody asked for an update.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Asked {
+    /// Nobody did: it was time.
+    #[default]
+    Nobody,
+    /// Somebody did.
+    Once,
+    /// Somebody did, also for a release that failed here.
+    Retry,
 }
 
 /// Why nothing more is being done.
@@ -217,6 +271,12 @@ impl Known {
 }
 
 impl Live {
+    /// Makes everything due: the rules have changed.
+    pub fn look_again(&mut self) {
+        (self.next_check, self.next_try, self.next_release) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+        self.waiting = None;
+    }
+
     /// Says why nothing more is done; the time stays that of the first time if the reason is the same.
     pub fn wait(&mut self, at: Timestamp, problem: Problem) {
         match &mut self.waiting {
