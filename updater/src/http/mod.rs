@@ -1,6 +1,8 @@
-//! The one HTTP client: time-outs, bounds and error texts in one place. Proxies come from the usual environment variables.
+//! The one HTTP client: proxy, certificates, time-outs, bounds and error texts in one place. Without a proxy of its own the usual
+//! environment variables count.
 
 mod body;
+mod identity;
 mod repository;
 mod text;
 
@@ -14,8 +16,11 @@ use tokio::runtime::Handle;
 
 pub use body::Body;
 pub use repository::HttpRepository;
-use text::chain;
+pub(crate) use text::chain;
 pub(crate) use text::one_line;
+
+use crate::config as settings;
+use identity::Identity;
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -68,35 +73,40 @@ impl Http {
     ///
     /// # Errors
     /// [`HttpError::Client`].
-    pub fn for_downloads(runtime: Handle) -> Result<Self, HttpError> {
-        Self::new(runtime, Policy::limited(REDIRECTS))
+    pub fn for_downloads(runtime: Handle, settings: &settings::Http) -> Result<Self, HttpError> {
+        Self::new(runtime, settings, Policy::limited(REDIRECTS))
     }
 
     /// A client that follows no redirect: a request that changes something must reach the server it was meant for.
     ///
     /// # Errors
     /// [`HttpError::Client`].
-    pub fn for_commands(runtime: Handle) -> Result<Self, HttpError> {
-        Self::new(runtime, Policy::none())
+    pub fn for_commands(runtime: Handle, settings: &settings::Http) -> Result<Self, HttpError> {
+        Self::new(runtime, settings, Policy::none())
     }
 
-    fn new(runtime: Handle, redirects: Policy) -> Result<Self, HttpError> {
-        static PROVIDER: Once = Once::new();
-        // Fails only if there is one already, which then is this one.
-        PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+    fn new(runtime: Handle, settings: &settings::Http, redirects: Policy) -> Result<Self, HttpError> {
+        choose_cryptography();
+        let identity = Identity::read(settings)?;
         let builder = || {
-            Client::builder()
+            identity
+                .apply(Client::builder())
                 .user_agent(concat!("twinhull-updater/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(CONNECT)
                 .read_timeout(READ)
                 .pool_max_idle_per_host(1)
                 .pool_idle_timeout(Duration::from_secs(5))
         };
-        let client = builder().redirect(redirects).build().or_else(|error| {
-            // A host without any certificate authority can still use plain HTTP: what is fetched is signed.
-            tracing::warn!("no certificate authorities ({}): https:// will not work", chain(&error));
-            builder().redirect(Policy::none()).tls_certs_only([]).build()
-        });
+        let client = builder().redirect(redirects).build();
+        let client = if identity.is_plain() {
+            client.or_else(|error| {
+                // A host without any certificate authority can still use plain HTTP: what is fetched is signed.
+                tracing::warn!("no certificate authorities ({}): https:// will not work", chain(&error));
+                builder().redirect(Policy::none()).tls_certs_only([]).build()
+            })
+        } else {
+            client
+        };
         Ok(Self {
             client: client.map_err(|error| HttpError::Client(chain(&error)))?,
             runtime,
@@ -176,6 +186,13 @@ impl Http {
             Ok((response.status(), bytes))
         })
     }
+}
+
+/// Must come before the first client: there is none by default.
+pub(crate) fn choose_cryptography() {
+    static PROVIDER: Once = Once::new();
+    // Fails only if there is one already, which then is this one.
+    PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
 }
 
 fn network(url: &Url, error: &reqwest::Error) -> HttpError {

@@ -26,7 +26,7 @@ fn answering(answer: &[u8]) -> Url {
 
 fn get(answer: &'static [u8], from: u64) -> Result<Result<Vec<u8>, std::io::ErrorKind>, HttpError> {
     crate::runtime::blocking(move |runtime| {
-        let mut body = Http::for_downloads(runtime)?.get(&answering(answer), from)?;
+        let mut body = Http::for_downloads(runtime, &crate::config::Http::default())?.get(&answering(answer), from)?;
         let mut bytes = Vec::new();
         Ok(body
             .read_to_end(&mut bytes)
@@ -67,4 +67,105 @@ fn redirects_in_a_circle_end() {
     // Every request goes to the same place, which answers only once.
     let circle = b"HTTP/1.1 302 Found\r\nLocation: /file\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     assert!(matches!(get(circle, 0), Err(HttpError::Network { .. })));
+}
+
+/// Settings with a fixture's files.
+fn settings(ca: Option<&str>, client: bool) -> crate::config::Http {
+    let at = |name: &str| std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/fixtures")).join(name);
+    crate::config::Http {
+        proxy: None,
+        ca: ca.map(at),
+        client: client.then(|| (at("client.pem"), at("client.key"))),
+    }
+}
+
+/// Answers every request by TLS, but only to clients that show a certificate of our authority.
+fn strict_server() -> Url {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use rustls::server::WebPkiClientVerifier;
+    use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+    use std::sync::Arc;
+
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let certificate = |text: &str| CertificateDer::from_pem_slice(text.as_bytes()).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate(include_str!("fixtures/authority.pem"))).unwrap();
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_single_cert(
+            vec![certificate(include_str!("fixtures/server.pem"))],
+            PrivateKeyDer::from_pem_slice(include_bytes!("fixtures/server.key")).unwrap(),
+        )
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/file", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = BufReader::new(StreamOwned::new(connection, stream));
+            let mut line = String::new();
+            while stream.read_line(&mut line).is_ok_and(|length| length > 2) {
+                line.clear();
+            }
+            // A client that was turned away hears nothing.
+            let _ = stream
+                .get_mut()
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+            stream.get_mut().conn.send_close_notify();
+            let _ = stream.get_mut().flush();
+        }
+    });
+    url.parse().unwrap()
+}
+
+#[test]
+fn authority_and_client_certificate_of_the_configuration_are_used() {
+    let url = strict_server();
+    let get = |settings: crate::config::Http| {
+        let url = url.clone();
+        crate::runtime::blocking(move |runtime| {
+            let mut body = Http::for_downloads(runtime, &settings)?.get(&url, 0)?;
+            let mut text = String::new();
+            body.read_to_string(&mut text)
+                .map(|_| text)
+                .map_err(|error| HttpError::Network {
+                    url: url.clone(),
+                    reason: error.to_string(),
+                })
+        })
+        .unwrap()
+    };
+    assert_eq!(get(settings(Some("authority.pem"), true)).unwrap(), "ok");
+    get(settings(None, true)).unwrap_err();
+    get(settings(Some("authority.pem"), false)).unwrap_err();
+    get(settings(Some("client.pem"), true)).unwrap_err();
+    for (name, why) in [("absent.pem", "cannot read"), ("make.sh", "holds no certificate")] {
+        let error = get(settings(Some(name), true)).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains(why), "{error}");
+    }
+}
+
+#[test]
+fn proxy_of_the_configuration_is_asked_for_everything() {
+    let mut proxy = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nproxy");
+    proxy.set_path("/");
+    let settings = crate::config::Http {
+        proxy: Some(proxy),
+        ..crate::config::Http::default()
+    };
+    let text = crate::runtime::blocking(move |runtime| {
+        let url: Url = "http://repository.invalid/file".parse().unwrap();
+        let mut text = String::new();
+        Http::for_downloads(runtime, &settings)?
+            .get(&url, 0)?
+            .read_to_string(&mut text)
+            .unwrap();
+        Ok::<_, HttpError>(text)
+    });
+    assert_eq!(text.unwrap().unwrap(), "proxy");
 }

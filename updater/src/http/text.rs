@@ -6,7 +6,7 @@ use std::error::Error;
 const MAX_TEXT: usize = 400;
 
 /// An error and its causes, from the outside in: the outermost alone says no more than "error sending request".
-pub(super) fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {

@@ -38,7 +38,7 @@ impl Server {
     }
 
     fn client(&self, runtime: tokio::runtime::Handle) -> FleetLock {
-        let http = Http::for_commands(runtime).unwrap();
+        let http = Http::for_commands(runtime, &crate::config::Http::default()).unwrap();
         FleetLock::new(http, self.base.clone(), "default".to_owned(), "me".to_owned())
     }
 }
@@ -189,7 +189,7 @@ fn no_server_at_all_is_unknown() {
     let grant = crate::runtime::blocking(move |runtime| {
         let base = format!("http://127.0.0.1:{port}/").parse().unwrap();
         FleetLock::new(
-            Http::for_commands(runtime).unwrap(),
+            Http::for_commands(runtime, &crate::config::Http::default()).unwrap(),
             base,
             "g".to_owned(),
             "me".to_owned(),
