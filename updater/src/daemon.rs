@@ -1,23 +1,21 @@
-//! The service: runs the state machine until it is told to stop.
+//! The service: runs the state machine until it is told to stop, and does what is asked for over the control socket.
 
-use std::cell::Cell;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 use crate::agent::{Agent, Busy, Engine, EngineError, OnlyOne};
-use crate::install::Progress;
-use crate::machine::{Event, Known, Live};
-use crate::paths::Paths;
-use crate::status::Told;
+use crate::command::{Command, obey};
+use crate::config::Config;
+use crate::control::{Asked, Reply};
+use crate::machine::{Event, Phase, Rules};
+use crate::status::Teller;
 
 /// Wait for somebody at the keyboard who is at work.
 const BUSY: Duration = Duration::from_secs(5);
-
-/// Least time between two accounts of the same install.
-const TELL: Duration = Duration::from_secs(1);
 
 /// Why the service ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -33,84 +31,167 @@ pub enum DaemonError {
     Worker(#[from] tokio::task::JoinError),
 }
 
-/// Runs until SIGTERM. SIGHUP makes it look again at once.
+/// What works: one thing at a time, on a thread where it may block.
+#[derive(Debug)]
+pub struct Worker {
+    /// Carries out.
+    pub agent: Agent,
+    /// Decides.
+    pub engine: Engine,
+    /// Tells.
+    pub teller: Teller,
+    /// This host's id, if it has one.
+    pub host: Option<String>,
+}
+
+/// One thing to do.
+enum Task {
+    /// Whatever is due.
+    Round,
+    /// What somebody asked for.
+    Command(Command),
+}
+
+/// What came of it.
+enum Done {
+    /// There is nothing to do but wait for so long.
+    Wait(Duration),
+    /// An answer for who asked.
+    Reply(Reply),
+}
+
+/// Runs until SIGTERM. SIGHUP makes it read its configuration and look again at once.
 ///
 /// A stop in the middle of an install is no harm: the next start goes on.
 ///
 /// # Errors
 /// See [`DaemonError`].
-pub async fn run(mut agent: Agent, mut engine: Engine) -> Result<(), DaemonError> {
+pub async fn run(mut worker: Worker, mut asked: mpsc::Receiver<Asked>) -> Result<(), DaemonError> {
     let mut stop = signal(SignalKind::terminate()).map_err(DaemonError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signal)?;
-    let mut look_again = signal(SignalKind::hangup()).map_err(DaemonError::Signal)?;
-    notify(&[NotifyState::Ready]);
+    let mut reload = signal(SignalKind::hangup()).map_err(DaemonError::Signal)?;
+    crate::status::notify(&[NotifyState::Ready]);
+    let mut current: Option<Asked> = None;
+    let mut next: Option<Asked> = None;
     loop {
-        let work = tokio::task::spawn_blocking(move || {
-            let outcome = round(&mut agent, &mut engine);
-            (agent, engine, outcome)
+        current = current.or_else(|| next.take());
+        let task = current
+            .as_ref()
+            .map_or(Task::Round, |asked| Task::Command(asked.command.clone()));
+        let told = worker.teller.subscribe();
+        let mut working = tokio::task::spawn_blocking(move || {
+            let done = worker.carry_out(&task);
+            (worker, done)
         });
-        let outcome;
-        tokio::select! {
-            done = work => (agent, engine, outcome) = done?,
-            _ = stop.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
+        let done = loop {
+            tokio::select! {
+                finished = &mut working => {
+                    let done;
+                    (worker, done) = finished?;
+                    break done?;
+                }
+                Some(other) = asked.recv() => {
+                    // Anything but an install is over soon enough to wait for.
+                    if next.is_none() && told.borrow().situation.phase != Phase::Installing {
+                        next = Some(other);
+                    } else {
+                        refuse(other, "the update service is at work");
+                    }
+                }
+                _ = stop.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+            }
+        };
+        let wait = match done {
+            Done::Reply(reply) => {
+                if let Some(Asked { reply: to, .. }) = current.take() {
+                    // Who asked may have gone.
+                    let _ = to.send(reply);
+                }
+                Duration::ZERO
+            }
+            Done::Wait(wait) => wait,
+        };
+        if next.is_some() {
+            continue;
         }
-        let wake = outcome?;
-        tracing::debug!("next look in {wake:?}");
+        tracing::debug!("next look in {wait:?}");
         tokio::select! {
-            () = tokio::time::sleep(wake) => {}
-            _ = look_again.recv() => {}
+            () = tokio::time::sleep(wait) => {}
+            Some(one) = asked.recv() => current = Some(one),
+            _ = reload.recv() => worker.reconfigure(),
             _ = stop.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
         }
     }
 }
 
-/// One round: as the only one at work, from what is kept, until there is nothing to do but wait.
-fn round(agent: &mut Agent, engine: &mut Engine) -> Result<Duration, EngineError> {
-    let _only_one = match OnlyOne::try_take(&agent.paths, "the update service") {
-        Ok(only_one) => only_one,
-        Err(error @ Busy::Other(_)) => {
-            tracing::info!("{error}");
-            return Ok(BUSY);
-        }
-        Err(error @ Busy::File { .. }) => {
-            tracing::error!("{error}");
-            return Ok(BUSY);
-        }
-    };
-    engine.reload()?;
-    let paths = agent.paths.clone();
-    let teller = Teller::default();
-    engine.run(Event::Woke, agent, &mut |known, live, progress| {
-        teller.tell(&paths, known, live, progress);
-    })
+fn refuse(asked: Asked, why: &str) {
+    let _ = asked.reply.send(Reply::Busy(why.to_owned()));
 }
 
-/// Tells systemd and `status` what is going on, but not more often than anybody can read.
-#[derive(Default)]
-struct Teller {
-    last: Cell<Option<Instant>>,
-}
-
-impl Teller {
-    fn tell(&self, paths: &Paths, known: &Known, live: &Live, progress: Option<Progress>) {
-        let recent = self.last.get().is_some_and(|last| last.elapsed() < TELL);
-        if progress.is_some() && recent {
-            return;
-        }
-        self.last.set(Some(Instant::now()));
-        let told = Told::new(known, live, progress);
-        notify(&[NotifyState::Status(&told.line())]);
-        if let Err(error) = told.write(&paths.status_file()) {
-            tracing::warn!("cannot tell the status: {error}");
+impl Worker {
+    /// As the only one at work, from what is kept.
+    fn carry_out(&mut self, task: &Task) -> Result<Done, EngineError> {
+        let _only_one = match OnlyOne::try_take(&self.agent.paths, "the update service") {
+            Ok(only_one) => only_one,
+            Err(busy) => {
+                match &busy {
+                    Busy::Other(_) => tracing::info!("{busy}"),
+                    Busy::File { .. } => tracing::error!("{busy}"),
+                }
+                return Ok(match task {
+                    Task::Round => Done::Wait(BUSY),
+                    Task::Command(_) => Done::Reply(Reply::Busy(busy.to_string())),
+                });
+            }
+        };
+        self.engine.reload()?;
+        let teller = &self.teller;
+        let mut watcher = |known: &_, live: &_, progress| teller.tell(known, live, progress);
+        match task {
+            Task::Round => self
+                .engine
+                .run(Event::Woke, &mut self.agent, &mut watcher)
+                .map(Done::Wait),
+            Task::Command(_) if !self.engine.live.settled && !self.engine.live.trial => {
+                let why = "the update service has not yet been able to look at this host";
+                Ok(Done::Reply(Reply::Busy(why.to_owned())))
+            }
+            Task::Command(command) => {
+                let obeyed = obey(command, &mut self.agent, &mut self.engine, &mut watcher);
+                Ok(Done::Reply(match obeyed {
+                    Ok(outcome) => Reply::Outcome(outcome),
+                    Err(error) => {
+                        tracing::error!("{error}");
+                        Reply::Fault(error.to_string())
+                    }
+                }))
+            }
         }
     }
-}
 
-/// Without systemd there is nobody to tell, and that is no error.
-fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!("cannot notify systemd: {error}");
+    /// Takes over a changed configuration; one that cannot be used changes nothing.
+    fn reconfigure(&mut self) {
+        let config = match Config::load(&self.agent.paths) {
+            Ok(config) => config,
+            Err(error) => return tracing::error!("the old configuration stays: {error}"),
+        };
+        let rules = Rules::of(&config);
+        if let Err(error) = self.agent.reconfigure(config) {
+            return tracing::error!("the old configuration stays: {error}");
+        }
+        if let Some(updates) = &self.agent.config().updates {
+            self.teller.follow(&updates.channel);
+        }
+        let rules = match &self.host {
+            Some(id) => rules.for_host(id),
+            None => rules,
+        };
+        if rules != *self.engine.rules() {
+            tracing::info!("the configuration has changed");
+        }
+        self.engine.set_rules(rules);
+        self.engine.live.look_again();
     }
 }

@@ -4,16 +4,21 @@
 //! - [`machine`]: the decisions, pure;
 //! - [`agent`]: carries them out; [`daemon`]: for ever;
 //! - [`install`]: the update transaction, through [`io`]; [`rollback`]: the way back by hand;
-//! - [`http`], [`lock`], [`health`]: the repository, the reboot lock, and being healthy;
+//! - [`gates`], [`hooks`], [`lock`]: what must agree before a reboot, and what is done around it;
+//! - [`http`], [`health`]: the repository, and being healthy;
 //! - [`config`], [`paths`], [`host`]: what the agent is told and where it is; [`status`]: what it tells;
-//! - [`cli`]: what a person types.
+//! - [`command`]: what a person asks for; [`control`]: the service's socket for it; [`cli`]: what a person types.
 
 pub mod agent;
 pub mod cli;
+pub mod command;
 pub mod config;
+pub mod control;
 pub mod daemon;
 mod drop_ins;
+pub mod gates;
 pub mod health;
+pub mod hooks;
 pub mod host;
 pub mod http;
 pub mod install;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Hands;
+use super::{Hands, announce};
 use crate::install::Progress;
 use crate::machine::{self, Effect, Event, Known, Live, Problem, Rules, StoreError};
 
@@ -23,7 +23,7 @@ pub struct Engine {
 pub type EngineError = StoreError;
 
 /// Told whenever something has changed, and while an install makes progress.
-pub(crate) type Watcher<'w> = dyn FnMut(&Known, &Live, Option<Progress>) + 'w;
+pub type Watcher<'w> = dyn FnMut(&Known, &Live, Option<Progress>) + 'w;
 
 impl Engine {
     /// Starts from what is kept in `file`.
@@ -42,6 +42,19 @@ impl Engine {
     /// The rules it was opened with.
     pub fn rules(&self) -> &Rules {
         &self.rules
+    }
+
+    /// Decides by other rules from now on.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
+    /// Keeps what is known: on return it is on the medium.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn keep(&self) -> Result<(), EngineError> {
+        machine::save(&self.file, &self.known)
     }
 
     /// Reads again what is kept: somebody at the keyboard may have changed it.
@@ -68,6 +81,7 @@ impl Engine {
         let mut wake = Duration::ZERO;
         while let Some(event) = events.pop_front() {
             let before = self.known.clone();
+            let waiting = self.live.waiting.clone();
             let decided = machine::decide(
                 before.clone(),
                 std::mem::take(&mut self.live),
@@ -80,8 +94,10 @@ impl Engine {
             self.known = known;
             if self.known != before {
                 // An effect must never be ahead of what is remembered of it.
-                machine::save(&self.file, &self.known)?;
+                self.keep()?;
             }
+            announce::records(&before, &self.known);
+            announce::reason(waiting.as_ref(), self.live.waiting.as_ref());
             watcher(&self.known, &self.live, None);
             for effect in effects {
                 match effect {
@@ -108,6 +124,19 @@ impl Engine {
             Effect::Discard(version) => {
                 tracing::info!("taking {version} out of the other slot");
                 Some(Event::Discarded(hands.discard(&version)))
+            }
+            Effect::Observe => Some(Event::Observed(Box::new(hands.observe()))),
+            Effect::Prepare => {
+                tracing::info!("running the hooks before the reboot");
+                let prepared = hands.prepare();
+                log("hooks before the reboot", &prepared);
+                Some(Event::Prepared(prepared))
+            }
+            Effect::Undo => {
+                tracing::info!("undoing what the hooks did");
+                let undone = hands.undo();
+                log("hooks after the reboot", &undone);
+                Some(Event::Undone(undone))
             }
             Effect::Take => Some(Event::Taken(hands.take())),
             Effect::Release => Some(Event::Released(hands.release())),

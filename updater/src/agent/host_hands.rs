@@ -2,15 +2,19 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use tokio::runtime::Handle;
 use twinhull_layout::{Product, Version};
 use twinhull_trust::{Client, SystemClock, TrustError};
 
+use super::confine::confined;
 use super::{Hands, reboot};
 use crate::config::{Config, Updates};
+use crate::gates::{self, Observed};
 use crate::health;
+use crate::hooks::Hooks;
 use crate::host::{BootDisk, BootDiskError, IdError, Running, RunningError, counted_boot, host_id};
 use crate::http::{Http, HttpError, HttpRepository};
 use crate::install::{self, InstallError, Progress, our_entries};
@@ -80,7 +84,7 @@ impl Agent {
         let lock = match &config.lock {
             None => None,
             Some(lock) => {
-                let http = Http::for_commands(runtime.clone())?;
+                let http = Http::for_commands(runtime.clone(), &config.http)?;
                 Some(FleetLock::new(
                     http,
                     lock.url.clone(),
@@ -100,6 +104,23 @@ impl Agent {
         })
     }
 
+    /// The configuration it works by.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The same agent with another configuration; on an error nothing has changed.
+    ///
+    /// # Errors
+    /// See [`AgentError`].
+    pub fn reconfigure(&mut self, config: Config) -> Result<(), AgentError> {
+        let started = self.started;
+        *self = Self::new(self.paths.clone(), config, self.runtime.clone())?;
+        // The times of the state machine count from there.
+        self.started = started;
+        Ok(())
+    }
+
     /// The boot disk, to read only.
     ///
     /// # Errors
@@ -116,13 +137,28 @@ impl Agent {
         HostIo::open(&self.disk, &self.paths)
     }
 
+    /// All that an install may write to.
+    fn writes_to(&self) -> [PathBuf; 3] {
+        [self.disk.device.clone(), self.paths.esp(), self.paths.state()]
+    }
+
+    fn hooks(&self) -> Hooks {
+        Hooks {
+            folders: self.paths.hook_folders(),
+            journal: self.paths.hook_journal(),
+            limit: self.config.hooks.limit,
+            must_succeed: self.config.hooks.must_succeed,
+        }
+    }
+
     fn updates(&self) -> Result<&Updates, Problem> {
         let missing = || Problem::new("no-repository", "no repository is configured");
         self.config.updates.as_ref().ok_or_else(missing)
     }
 
     fn repository(&self) -> Result<HttpRepository, Problem> {
-        let http = Http::for_downloads(self.runtime.clone()).map_err(|error| Problem::new("network", error))?;
+        let http = Http::for_downloads(self.runtime.clone(), &self.config.http)
+            .map_err(|error| Problem::new("network", error))?;
         Ok(HttpRepository::new(http, self.updates()?.repository.clone()))
     }
 
@@ -190,8 +226,8 @@ impl Hands for Agent {
 
     fn look(&mut self) -> Result<Seen, Problem> {
         let io = self.open_to_read().map_err(|error| Problem::new("disk", error))?;
-        let unhealthy =
-            health::read_report(&self.paths.health_report()).map(|report| (report.version, report.reasons.join("; ")));
+        let unhealthy = health::read_report::<health::Report>(&self.paths.health_report())
+            .map(|report| (report.version, report.reasons.join("; ")));
         match our_entries(&io, &self.running) {
             Ok(entries) => Ok(Seen {
                 running: self.running.version.clone(),
@@ -220,12 +256,30 @@ impl Hands for Agent {
     fn install(&mut self, version: &Version, watch: &mut dyn FnMut(Progress)) -> Result<Installed, Problem> {
         // What an earlier release left behind must not be held against this one.
         health::forget(&self.paths.health_report()).map_err(|error| Problem::new("state", error))?;
-        self.install_release(version, watch)
+        confined(&self.writes_to(), watch, |watch| {
+            // The repository's time-outs need the runtime, which a thread of our own does not know.
+            let _runtime = self.runtime.enter();
+            self.install_release(version, watch)
+        })
     }
 
     fn discard(&mut self, version: &Version) -> Result<(), Problem> {
-        let io = self.open().map_err(|error| Problem::new("disk", error))?;
-        install::discard(&io, &self.running, version).map_err(|error| error.problem())
+        confined(&self.writes_to(), &mut |()| {}, |_| {
+            let io = self.open().map_err(|error| Problem::new("disk", error))?;
+            install::discard(&io, &self.running, version).map_err(|error| error.problem())
+        })
+    }
+
+    fn observe(&mut self) -> Observed {
+        gates::observe(&self.paths, &self.config)
+    }
+
+    fn prepare(&mut self) -> Result<(), Problem> {
+        self.hooks().before()
+    }
+
+    fn undo(&mut self) -> Result<(), Problem> {
+        self.hooks().after()
     }
 
     fn take(&mut self) -> Grant {

@@ -1,8 +1,8 @@
-//! A person as the agent: what `check`, `update` and `rollback` begin with.
+//! A person as the agent, where no service runs.
 
 use tokio::runtime::Handle;
 
-use super::{Exit, Output};
+use super::Exit;
 use crate::agent::{Agent, Busy, Engine, OnlyOne};
 use crate::config::Config;
 use crate::machine::{Event, Rules};
@@ -49,22 +49,6 @@ pub(super) fn start(paths: &Paths, purpose: &str, runtime: Handle) -> anyhow::Re
 /// The configuration, or a message.
 pub(super) fn load_config(paths: &Paths) -> Option<Config> {
     Config::load(paths).inspect_err(|error| eprintln!("{error}")).ok()
-}
-
-impl ByHand {
-    /// Prints why nothing was done.
-    pub(super) fn refuse(&self, output: &Output) -> anyhow::Result<Exit> {
-        let version = self
-            .engine
-            .known
-            .last_check
-            .as_ref()
-            .and_then(|check| check.offered.clone());
-        match &self.engine.live.waiting {
-            Some(waiting) => output.refuse(version, waiting.problem.clone()),
-            None => Ok(Exit::Done),
-        }
-    }
 }
 
 /// Tells the service that something has changed. If it does not run, it will see for itself when it starts.

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::machine::Problem;
+use crate::command::Outcome;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,11 +22,13 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The exit for a reason of the state machine: some are faults, most are refusals.
-    pub(super) fn of(problem: &Problem) -> Self {
-        match problem.code.as_str() {
-            "network" | "disk" | "esp" | "state" | "partition-table" | "read-back" | "reboot-failed" => Self::Failed,
-            _ => Self::Refused,
+    /// The exit for what a command came to.
+    pub(super) fn of(outcome: &Outcome) -> Self {
+        match &outcome.problem {
+            Some(problem) if problem.is_fault() => Self::Failed,
+            Some(_) => Self::Refused,
+            None if outcome.word == "available" => Self::Available,
+            None => Self::Done,
         }
     }
 }

@@ -1,24 +1,26 @@
 //! What a person types.
 
 mod by_hand;
-mod check;
+mod command;
 mod config;
 mod exit;
 mod health;
 mod output;
 mod progress;
 mod recover;
-mod rollback;
 mod run;
 mod status;
-mod update;
+mod switch_channel;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use jiff::Timestamp;
 
 pub use exit::Exit;
 
+use crate::command::Command as Asked;
+use crate::gates::parse_until;
 use crate::paths::Paths;
 
 /// Keeps this host up to date: finds, verifies and installs the next release into the inactive slot
@@ -38,6 +40,7 @@ Example:
   twinhull-updater status                what runs, what is in the other slot, why it waits
   twinhull-updater update                install now what the channel offers; the service reboots
   twinhull-updater rollback --reboot     go back to the other slot
+  twinhull-updater hold --until 2026-12-24 --reason audit
 
 Exit codes:
   0  done, or nothing to do      3  refused; the reason is printed
@@ -55,6 +58,12 @@ enum Command {
     Update(UpdateArgs),
     /// Make the other slot boot next
     Rollback(RollbackArgs),
+    /// Neither install nor reboot, until `unhold` or a given time
+    Hold(HoldArgs),
+    /// End a hold
+    Unhold(Output),
+    /// Follow another channel from now on
+    SwitchChannel(SwitchArgs),
     /// Run as the update service
     Run,
     /// Check that this host is healthy; on trial, reboot if it is not
@@ -91,6 +100,30 @@ struct RollbackArgs {
 }
 
 #[derive(Debug, Args)]
+struct HoldArgs {
+    /// End by itself at this time, as in `2026-11-30T06:00Z`, or after this day (UTC)
+    #[arg(long, value_parser = until)]
+    until: Option<Timestamp>,
+    /// Why, for whoever looks at the status
+    #[arg(long, default_value = "")]
+    reason: String,
+    #[command(flatten)]
+    output: Output,
+}
+
+fn until(text: &str) -> Result<Timestamp, String> {
+    parse_until(text).ok_or_else(|| "write a time as in 2026-11-30T06:00:00Z, or a day as in 2026-11-30".to_owned())
+}
+
+#[derive(Debug, Args)]
+struct SwitchArgs {
+    /// The channel
+    channel: String,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
 struct ConfigArgs {
     /// Say for each value which file set it
     #[arg(long)]
@@ -100,6 +133,11 @@ struct ConfigArgs {
 }
 
 impl Cli {
+    /// Whether it runs as a unit, whose journal wants fields and not only text.
+    pub fn is_service(&self) -> bool {
+        matches!(self.command, Command::Run | Command::Health)
+    }
+
     /// What is logged if `TWINHULL_LOG` does not say: all that happens for the journal, only what is wrong for a person.
     pub fn log_level(&self) -> &'static str {
         match self.command {
@@ -116,10 +154,16 @@ impl Cli {
         let paths = Paths::below(self.root);
         match self.command {
             Command::Status(output) => status::run(&paths, &output),
-            Command::Check(output) => check::run(paths, output),
-            Command::Update(args) => update::run(paths, args),
-            Command::Rollback(args) => rollback::run(paths, args),
-            Command::Run => run::run(paths),
+            Command::Check(output) => command::run(paths, Asked::Check {}, output),
+            Command::Update(args) => command::run(paths, Asked::Update { retry: args.retry }, args.output),
+            Command::Rollback(args) => command::run(paths, Asked::Rollback { reboot: args.reboot }, args.output),
+            Command::Hold(args) => {
+                let (until, reason) = (args.until, args.reason);
+                command::run(paths, Asked::Hold { until, reason }, args.output)
+            }
+            Command::Unhold(output) => command::run(paths, Asked::Unhold {}, output),
+            Command::SwitchChannel(args) => switch_channel::run(&paths, &args),
+            Command::Run => run::run(&paths),
             Command::Health => Ok(health::run(&paths)),
             Command::Config(args) => config::run(&paths, &args),
             Command::Recover(output) => recover::run(&paths, &output),

@@ -3,22 +3,9 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
-use twinhull_layout::Version;
 
 use super::{Exit, Output};
-use crate::machine::Problem;
-
-/// What a command came to, as JSON has it.
-#[derive(Debug, Serialize)]
-pub(super) struct Outcome {
-    /// One word.
-    #[serde(rename = "outcome")]
-    pub(super) word: &'static str,
-    /// The release it is about.
-    pub(super) version: Option<Version>,
-    /// Why not.
-    pub(super) problem: Option<Problem>,
-}
+use crate::command::Outcome;
 
 impl Output {
     /// Prints `value` as JSON, or `text`. A reader that went away is no error.
@@ -34,20 +21,13 @@ impl Output {
         }
     }
 
-    /// Prints a reason: on standard error for people, in the JSON for machines.
-    pub(super) fn refuse(&self, version: Option<Version>, problem: Problem) -> anyhow::Result<Exit> {
-        let exit = Exit::of(&problem);
-        if self.json {
-            let outcome = if exit == Exit::Refused { "refused" } else { "failed" };
-            let outcome = Outcome {
-                word: outcome,
-                version,
-                problem: Some(problem),
-            };
-            self.print(&outcome, "")?;
+    /// Prints what a command came to: a reason why not goes to standard error for people, into the JSON for machines.
+    pub(super) fn outcome(&self, outcome: &Outcome) -> anyhow::Result<Exit> {
+        if self.json || outcome.problem.is_none() {
+            self.print(outcome, &outcome.text)?;
         } else {
-            eprintln!("{problem}");
+            eprintln!("{}", outcome.text);
         }
-        Ok(exit)
+        Ok(Exit::of(outcome))
     }
 }

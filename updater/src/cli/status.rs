@@ -1,21 +1,25 @@
 //! `twinhull-updater status`
 
 use super::{Exit, Output};
-use crate::host::{BootDisk, Running};
-use crate::io::{HostIo, Io};
-use crate::machine;
+use crate::control::Client;
 use crate::paths::Paths;
+use crate::runtime;
 use crate::status::{Report, Told};
 
+/// Asks the service; without one, or with one that cannot say, reads what there is on the disk.
 pub(super) fn run(paths: &Paths, output: &Output) -> anyhow::Result<Exit> {
-    let running = Running::read(paths)?;
-    let known = machine::load(&paths.state_file())?;
-    let told = Told::read(&paths.status_file());
-    let disk = BootDisk::find(paths)
-        .map_err(|error| error.to_string())
-        .and_then(|disk| HostIo::open_to_read(&disk, paths).map_err(|error| error.to_string()));
-    let io = disk.as_ref().map(|io| io as &dyn Io).map_err(Clone::clone);
-    let report = Report::new(&running, known, told, io);
+    let answer = runtime::new()?.block_on(async {
+        let client = Client::connect(paths).await?;
+        client
+            .status()
+            .await
+            .inspect_err(|error| tracing::warn!("{error}"))
+            .ok()
+    });
+    let report = match answer {
+        Some(report) => report,
+        None => Report::read(paths, Told::read(&paths.status_file()))?,
+    };
     output.print(&report, &report.to_string())?;
     Ok(Exit::Done)
 }

@@ -4,18 +4,20 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use twinhull_layout::table::SlotContent;
 use twinhull_layout::{Arch, Product, RootHash, Slot, Version};
 
-use super::Told;
-use crate::host::Running;
+use super::{Speed, Told};
+use crate::health::{self, Latest};
+use crate::host::{BootDisk, Running, RunningError};
 use crate::install::{InstallError, Progress, Slots, our_entries};
-use crate::io::Io;
-use crate::machine::{Belief, Check, Failure, Known, Live, Phase, Record, Situation};
+use crate::io::{HostIo, Io};
+use crate::machine::{self, Belief, Check, Failure, Hold, Known, Live, Phase, Record, Situation};
+use crate::paths::Paths;
 
 /// The release that runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunningSlot {
     /// What it is.
     pub product: Product,
@@ -32,7 +34,7 @@ pub struct RunningSlot {
 }
 
 /// The slot that does not run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OtherSlot {
     /// Which.
     pub slot: Slot,
@@ -43,7 +45,7 @@ pub struct OtherSlot {
 }
 
 /// The answer to `status`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// What runs.
     pub running: RunningSlot,
@@ -57,6 +59,12 @@ pub struct Report {
     pub state: Situation,
     /// How far an install is.
     pub progress: Option<Progress>,
+    /// How fast it goes.
+    pub speed: Option<Speed>,
+    /// What the last health check of this boot found.
+    pub health: Option<Latest>,
+    /// Whether updates are held by hand.
+    pub hold: Option<Hold>,
     /// Whether this host may hold the reboot lock.
     pub lock: Belief,
     /// The newest release that was healthy here: nothing older is installed.
@@ -89,7 +97,10 @@ impl Report {
             disk_problem: None,
             service: told.is_some(),
             state,
-            progress: told.and_then(|told| told.progress),
+            progress: told.as_ref().and_then(|told| told.progress),
+            speed: told.and_then(|told| told.speed),
+            health: None,
+            hold: known.hold,
             lock: known.lock,
             floor: known.floor,
             last_check: known.last_check,
@@ -99,6 +110,22 @@ impl Report {
         let read = disk.and_then(|io| report.read_disk(io, running).map_err(|error| error.to_string()));
         report.disk_problem = read.err();
         report
+    }
+
+    /// Reads everything but what the service told.
+    ///
+    /// # Errors
+    /// The host does not say what it runs, or the agent's state cannot be read.
+    pub fn read(paths: &Paths, told: Option<Told>) -> Result<Self, ReadError> {
+        let running = Running::read(paths)?;
+        let known = machine::load(&paths.state_file())?;
+        let disk = BootDisk::find(paths)
+            .map_err(|error| error.to_string())
+            .and_then(|disk| HostIo::open_to_read(&disk, paths).map_err(|error| error.to_string()));
+        let io = disk.as_ref().map(|io| io as &dyn Io).map_err(Clone::clone);
+        let mut report = Self::new(&running, known, told, io);
+        report.health = health::read_report(&paths.health_status());
+        Ok(report)
     }
 
     fn read_disk(&mut self, io: &dyn Io, running: &Running) -> Result<(), InstallError> {
@@ -118,6 +145,17 @@ impl Report {
     }
 }
 
+/// The status cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The host does not say what it runs.
+    #[error(transparent)]
+    Running(#[from] RunningError),
+    /// The agent's state cannot be read.
+    #[error(transparent)]
+    State(#[from] machine::StoreError),
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let running = &self.running;
@@ -129,7 +167,8 @@ impl fmt::Display for Report {
         row(out, "state", self.state_text())?;
         if let Some(progress) = &self.progress {
             let percent = (progress.done * 100).checked_div(progress.total).unwrap_or(0);
-            row(out, "progress", format_args!("{}: {percent} %", progress.step))?;
+            let speed = self.speed.map_or_else(String::new, |speed| format!(", {speed}"));
+            row(out, "progress", format_args!("{}: {percent} %{speed}", progress.step))?;
         }
         if let (Some(reason), Some(since)) = (&self.state.reason, self.state.reason_since) {
             row(out, "because", format_args!("{reason} (since {})", short(since)))?;
@@ -171,6 +210,12 @@ impl fmt::Display for Report {
                 "failed here",
                 format_args!("{version} on {}: {}", short(failure.since), failure.reason),
             )?;
+        }
+        if let Some(health) = &self.health {
+            let rows = health.wrong.iter().map(|text| ("not healthy", text));
+            for (name, text) in rows.chain(health.reported.iter().map(|text| ("reported", text))) {
+                row(out, name, format_args!("{text} (at {})", short(health.at)))?;
+            }
         }
         if !self.service {
             row(

@@ -7,6 +7,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Speed;
 use crate::install::Progress;
 use crate::machine::{Known, Live, Situation};
 
@@ -24,6 +25,9 @@ pub struct Told {
     pub situation: Situation,
     /// How far an install is.
     pub progress: Option<Progress>,
+    /// How fast it goes.
+    #[serde(default)]
+    pub speed: Option<Speed>,
 }
 
 impl Told {
@@ -34,7 +38,14 @@ impl Told {
             process: std::process::id(),
             situation: Situation::of(known, live),
             progress,
+            speed: None,
         }
+    }
+
+    /// The same with how fast it goes.
+    #[must_use]
+    pub fn with_speed(self, speed: Option<Speed>) -> Self {
+        Self { speed, ..self }
     }
 
     /// Reads what was told last in this boot; `None` if there is nothing that can be read.
@@ -67,7 +78,14 @@ impl Told {
             let _ = write!(line, " {version}");
         }
         if let Some(Progress { step, done, total }) = self.progress {
-            let _ = write!(line, ": {step} {} %", (done * 100).checked_div(total).unwrap_or(0));
+            let _ = write!(
+                line,
+                ": {step} {} %",
+                done.saturating_mul(100).checked_div(total).unwrap_or(0)
+            );
+            if let Some(speed) = &self.speed {
+                let _ = write!(line, ", {speed}");
+            }
         } else if let Some(reason) = &self.situation.reason {
             let _ = write!(line, ": {reason}");
         }
