@@ -99,9 +99,13 @@ impl Host {
     }
 
     fn script(&self, name: &str, text: &str) {
-        let path = format!("bin/{name}");
-        self.write(&path, format!("#!/bin/sh\n{text}\n").as_bytes());
-        fs::set_permissions(self.at(&path), fs::Permissions::from_mode(0o755)).unwrap();
+        self.executable(&format!("bin/{name}"), text);
+    }
+
+    /// A shell script at `path`.
+    pub(crate) fn executable(&self, path: &str, text: &str) {
+        self.write(path, format!("#!/bin/sh\n{text}\n").as_bytes());
+        fs::set_permissions(self.at(path), fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     pub(crate) fn configure(&self, text: &str) {
@@ -131,7 +135,10 @@ impl Host {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_twinhull-updater"));
+        // A measurement brings the program as it is shipped.
+        let program =
+            std::env::var_os("TWINHULL_UPDATER").unwrap_or_else(|| env!("CARGO_BIN_EXE_twinhull-updater").into());
+        let mut command = Command::new(program);
         command.arg("--root").arg(self.folder.path()).args(arguments);
         let path = std::env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{}:{path}", self.at("bin").display()));
@@ -184,6 +191,12 @@ fn name_of(path: &Path) -> String {
 
 /// The running service.
 pub(crate) struct Service(Child);
+
+impl Service {
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
 
 impl Drop for Service {
     fn drop(&mut self) {

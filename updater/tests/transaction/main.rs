@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod crash;
+mod footprint;
 mod host;
 mod oracle;
 mod recorder;

@@ -397,3 +397,104 @@ fn rollback_to_something_that_would_not_boot_is_refused() {
     machine.disk[usize::try_from(start).unwrap() + 1_000_000] ^= 1;
     refused(&host(&machine), "other-slot-damaged");
 }
+
+#[test]
+fn service_obeys_over_its_socket_and_keeps_a_hold() {
+    let turn = Turn::new("immediate");
+    let service = turn.host.service();
+    turn.until_rebooting();
+    drop(service);
+    turn.host.boot(&turn.images[1]);
+
+    // Nothing was booted: the release is still staged, and nobody may reboot into it.
+    let (exit, outcome) = turn.host.json(&["hold", "--reason", "audit"]);
+    assert_eq!((exit, &outcome["outcome"]), (0, &"held".into()), "{outcome:#}");
+    let _service = turn.host.service();
+    turn.host.until("held", |status| {
+        status["state"]["code"] == "held" && status["hold"]["reason"] == "audit" && status["state"]["phase"] == "staged"
+    });
+    assert!(turn.host.at("run/twinhull-updater/control.sock").exists());
+    let (exit, outcome) = turn.host.json(&["update"]);
+    assert_eq!((exit, &outcome["problem"]["code"]), (3, &"held".into()), "{outcome:#}");
+    assert!(!turn.host.asked_of_systemd().contains("reboot"));
+
+    let (exit, outcome) = turn.host.json(&["unhold"]);
+    assert_eq!((exit, &outcome["outcome"]), (0, &"released".into()));
+    turn.until_rebooting();
+}
+
+#[test]
+fn service_waits_for_a_marker_and_runs_hooks_around_the_reboot() {
+    let turn = Turn::new("lock");
+    let log = turn.host.at("hooks.log");
+    turn.host.executable(
+        "etc/twinhull/hooks.d/10-drain",
+        &format!("echo $1 >> {}", log.display()),
+    );
+    let marker = "run/twinhull-updater/no-reboot";
+    turn.host.write(marker, b"2099-01-01\nnightly batch\n");
+    {
+        let service = turn.host.service();
+        turn.host.until("stopped by the marker", |status| {
+            status["state"]["code"] == "marker"
+                && status["state"]["reason"].as_str().unwrap().ends_with("nightly batch")
+        });
+        assert!(!turn.server.lock_requests().contains(&"pre-reboot".to_owned()));
+        fs::remove_file(turn.host.at(marker)).unwrap();
+        // As `systemctl reload` does; otherwise it looks again within a minute.
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(service.pid()).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).unwrap();
+        turn.until_rebooting();
+    }
+    assert_eq!(fs::read_to_string(&log).unwrap(), "before\n");
+    let [_, _, new] = &turn.images;
+    turn.host.boot(new);
+    turn.host.rename_entry(&new.fresh_entry(), &new.entry());
+    let _service = turn.host.service();
+    turn.host
+        .until("back", |status| status["lock"] == "free" && status["floor"] == "1.1.0");
+    assert_eq!(fs::read_to_string(&log).unwrap(), "before\nafter\n");
+}
+
+#[test]
+fn channel_is_switched_by_a_drop_in_or_not_at_all() {
+    let turn = Turn::new("download-only");
+    let (exit, outcome) = turn.host.json(&["switch-channel", "beta"]);
+    assert_eq!((exit, &outcome["outcome"]), (0, &"switched".into()), "{outcome:#}");
+    let (_, origins) = turn.host.json(&["config", "--show-origin"]);
+    let channel = origins
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["key"] == "updates.channel")
+        .unwrap();
+    assert_eq!(channel["value"], "beta");
+    assert!(channel["file"].as_str().unwrap().ends_with("90-channel.toml"));
+    let gate = origins
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["key"] == "gates.inhibitors")
+        .unwrap();
+    assert_eq!(
+        (&gate["value"], &gate["file"]),
+        (&true.into(), &serde_json::Value::Null)
+    );
+
+    let (exit, outcome) = turn.host.json(&["switch-channel", "../beta"]);
+    assert_eq!((exit, &outcome["problem"]["code"]), (3, &"bad-channel".into()));
+    turn.host.write(
+        "run/twinhull-updater/config.d/95-pin.toml",
+        b"[updates]\nchannel = \"pinned\"\n",
+    );
+    let (exit, outcome) = turn.host.json(&["switch-channel", "stable"]);
+    assert_eq!(
+        (exit, &outcome["problem"]["code"]),
+        (3, &"overruled".into()),
+        "{outcome:#}"
+    );
+    let (_, values) = turn.host.json(&["config"]);
+    assert_eq!(values["updates.channel"], "pinned");
+    let kept = fs::read_to_string(turn.host.at("etc/twinhull-updater/config.d/90-channel.toml")).unwrap();
+    assert!(kept.contains("\"beta\""), "as it was: {kept}");
+}

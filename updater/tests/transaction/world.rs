@@ -108,15 +108,18 @@ pub(crate) fn images() -> [Image; 3] {
     ]
 }
 
-/// The disk of a host that runs `active` from slot A and has `other` in slot B.
+/// The disk of a host that runs `active` from slot A and has `other` in slot B. Larger than [`DISK`] only if `active` asks for it.
 pub(crate) fn disk(active: &Image, other: Option<&Image>) -> Vec<u8> {
+    let fits = |least: u64, bytes: &[u8]| least.max((bytes.len() as u64).next_multiple_of(MIB));
+    let (root, verity) = (fits(ROOT, &active.root), fits(VERITY, &active.tree));
+    let size = DISK + 2 * (root - ROOT + verity - VERITY);
     let sizes = [
         (partition::ESP, MIB),
-        (partition::root(ARCH), ROOT),
-        (partition::root_verity(ARCH), VERITY),
+        (partition::root(ARCH), root),
+        (partition::root_verity(ARCH), verity),
         (partition::root_verity_signature(ARCH), MIB),
-        (partition::root(ARCH), ROOT),
-        (partition::root_verity(ARCH), VERITY),
+        (partition::root(ARCH), root),
+        (partition::root_verity(ARCH), verity),
         (partition::root_verity_signature(ARCH), MIB),
         (partition::STATE, MIB),
     ];
@@ -138,8 +141,8 @@ pub(crate) fn disk(active: &Image, other: Option<&Image>) -> Vec<u8> {
             made
         })
         .collect();
-    let mut table = Table::create(DISK, 512, Uuid::from_u128(77), partitions).unwrap();
-    let mut bytes = vec![0; usize::try_from(DISK).unwrap()];
+    let mut table = Table::create(size, 512, Uuid::from_u128(77), partitions).unwrap();
+    let mut bytes = vec![0; usize::try_from(size).unwrap()];
     for (slot, image) in [(Slot::A, Some(active)), (Slot::B, other)] {
         let Some(image) = image else { continue };
         table.assign(slot, &image.version, &image.hash);

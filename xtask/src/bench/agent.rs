@@ -1,21 +1,90 @@
 //! What the agent costs the host that it runs on.
 
-use anyhow::{Context, Result};
+use std::process::{Command, Stdio};
 
-use crate::artefacts;
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
 use crate::evidence::{Evidence, Figure, Goal, Publication};
 use crate::phase::Phases;
+use crate::{artefacts, workspace};
 
-/// The static program should be smaller than this.
+/// The static program should be smaller than this, in bytes.
 const BINARY_GOAL: f64 = 6e6;
 
-/// Measures the agent as it is shipped.
+/// An idle service should be smaller than this, in bytes resident.
+const IDLE_GOAL: f64 = 8e6;
+
+/// A service that updates should never be larger than this, in bytes resident.
+const PEAK_GOAL: f64 = 32e6;
+
+/// What the measuring test of the agent prints.
+#[derive(Deserialize)]
+struct Footprint {
+    idle_memory: u64,
+    idle_wake_ups: u64,
+    idle_seconds: u64,
+    update_peak_memory: u64,
+    update_cpu_hundredths: u32,
+    root: u64,
+}
+
+/// Measures the agent as it is shipped: idle, then over one update of a root of 192 MiB of which a fiftieth is new.
 pub(crate) fn run(phases: &mut Phases, publication: &Publication) -> Result<()> {
     let program = artefacts::static_program(phases, "twinhull-updater")?;
     let size = std::fs::metadata(&program)
         .with_context(|| format!("cannot read the size of {}", program.display()))?
         .len();
+    let found = footprint(&program)?;
+    println!(
+        "one update of {} MiB by delta; an idle service woke {} times in {} s",
+        found.root >> 20,
+        found.idle_wake_ups,
+        found.idle_seconds
+    );
     let mut evidence = Evidence::new("bench agent");
     evidence.add(Figure::count("agent.binary", size, "B").goal(Goal::AtMost(BINARY_GOAL)));
+    evidence.add(Figure::count("agent.idle.memory", found.idle_memory, "B").goal(Goal::AtMost(IDLE_GOAL)));
+    evidence.add(Figure::count("agent.idle.wake_ups", found.idle_wake_ups, "1").goal(Goal::AtMost(0.0)));
+    evidence
+        .add(Figure::count("agent.update.peak_memory", found.update_peak_memory, "B").goal(Goal::AtMost(PEAK_GOAL)));
+    let seconds = f64::from(found.update_cpu_hundredths) / 100.0;
+    evidence.add(Figure::new("agent.update.cpu", seconds, "s"));
     evidence.publish(publication)
+}
+
+/// Runs the measuring test with `program`, and reads what it prints.
+fn footprint(program: &std::path::Path) -> Result<Footprint> {
+    let program = program
+        .canonicalize()
+        .with_context(|| format!("there is no {}", program.display()))?;
+    let test = [
+        "--test",
+        "transaction",
+        "--",
+        "--ignored",
+        "--exact",
+        "footprint::footprint",
+        "--nocapture",
+    ];
+    let output = Command::new(workspace::cargo())
+        .args(["test", "--locked", "-p", "twinhull-updater"])
+        .args(test)
+        .env("TWINHULL_UPDATER", program)
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot start cargo")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        bail!(
+            "the measurement failed ({}):\n{said}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    let line = said
+        .lines()
+        .find_map(|line| line.split_once("footprint {").map(|(_, rest)| format!("{{{rest}")))
+        .context("the measurement printed no figures")?;
+    serde_json::from_str(&line).context("the measurement printed something else than figures")
 }
