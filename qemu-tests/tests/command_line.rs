@@ -30,6 +30,7 @@ fn every_scenario_is_listed_with_what_it_shows() {
         "falls_back_sick",
         "falls_back_hang",
         "waits_its_turn",
+        "gates",
     ] {
         let line = text.lines().find(|line| line.starts_with(name)).unwrap();
         assert!(line.len() > name.len() + 20, "{line}");

@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 mod falls_back;
+mod gates;
 mod refused;
 mod repository;
 mod runner;
@@ -81,6 +82,13 @@ pub const ALL: &[Scenario] = &[
         images: &["1.0.0", "1.1.0"],
         boots: 2,
         work: |stage| Box::pin(waits_its_turn::run(stage)),
+    },
+    Scenario {
+        name: "gates",
+        about: "marker, inhibitor, script and hold each keep 1.0.0 up; then hooks around the reboot, and back by hand",
+        images: &["1.0.0", "1.1.0"],
+        boots: 3,
+        work: |stage| Box::pin(gates::run(stage)),
     },
 ];
 

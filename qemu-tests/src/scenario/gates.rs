@@ -1,0 +1,91 @@
+//! Every gate on the way to the reboot, one after the other; hooks around it; and the way back by hand.
+
+use std::rc::Rc;
+
+use super::agent;
+use super::stage::Stage;
+use super::update::check_running;
+use crate::error::{Result, expect};
+use crate::machine::Machine;
+
+/// Where the hook writes down what it was called for.
+const LOG: &str = "/var/log/hook-calls";
+
+pub(super) async fn run(stage: Rc<Stage>) -> Result<()> {
+    let (old, new) = (stage.image("1.0.0")?, stage.image("1.1.0")?);
+    stage.step("publishing 1.1.0");
+    let repository = stage.repository("repo").await?;
+    repository.offer(&new, Some(&old)).await?;
+    let releases = stage.serve(&repository).await?;
+
+    stage.step("booting 1.0.0 with every gate closed");
+    let machine = stage
+        .boot(&old, Some(&stage.site(&releases, None, "immediate")))
+        .await?;
+    machine.wait_for_login(stage.limit(120)).await?;
+    script(&machine, "gates.d/10-orders", "echo three orders are open; exit 1").await?;
+    script(&machine, "hooks.d/10-drain", &format!("echo $1 >> {LOG}")).await?;
+    machine
+        .run("mkdir -p /run/twinhull-updater && echo nightly batch > /run/twinhull-updater/no-reboot")
+        .await?;
+    machine
+        .run(
+            "systemd-run --unit=busy systemd-inhibit --what=shutdown --who=backup --why=running --mode=block sleep infinity",
+        )
+        .await?;
+
+    stage.step("waiting for each gate to refuse");
+    refuses(&stage, &machine, "marker", "nightly batch", 420).await?;
+    machine
+        .run("rm /run/twinhull-updater/no-reboot && systemctl reload twinhull-updater")
+        .await?;
+    refuses(&stage, &machine, "inhibited", "backup", 90).await?;
+    machine
+        .run("systemctl stop busy && systemctl reload twinhull-updater")
+        .await?;
+    refuses(&stage, &machine, "gate-script", "three orders are open", 90).await?;
+    machine.run("twinhull-updater hold --reason audit").await?;
+    refuses(&stage, &machine, "held", "audit", 30).await?;
+    expect(machine.resets() == 0, || {
+        "the host rebooted although a gate was closed".to_owned()
+    })?;
+
+    stage.step("opening the last gates and waiting for the reboot");
+    machine.run("rm /etc/twinhull/gates.d/10-orders").await?;
+    machine.run("twinhull-updater unhold").await?;
+    agent::reboots(&machine, 0, stage.limit(120)).await?;
+    agent::runs_proven(&machine, &new.version, stage.limit(240)).await?;
+    check_running(&machine, &new).await?;
+    let calls = machine.run(&format!("cat {LOG}")).await?;
+    expect(calls.split_whitespace().eq(["before", "after"]), || {
+        format!("the hook was called for: {calls}")
+    })?;
+
+    stage.step("going back by hand");
+    machine.try_run("twinhull-updater rollback --reboot").await?;
+    agent::fell_back(&machine, &old.version, &new.version, stage.limit(240)).await?;
+    check_running(&machine, &old).await?;
+    machine.cut_power().await;
+    Ok(())
+}
+
+/// An executable script below `/etc/twinhull`.
+async fn script(machine: &Machine, path: &str, text: &str) -> Result<()> {
+    let path = format!("/etc/twinhull/{path}");
+    let command =
+        format!("mkdir -p $(dirname {path}) && printf '#!/bin/sh\\n%s\\n' '{text}' > {path} && chmod 755 {path}");
+    machine.run(&command).await.map(drop)
+}
+
+/// Waits until the reboot is refused with `code`, for a reason that has `words`.
+async fn refuses(stage: &Stage, machine: &Machine, code: &str, words: &str, seconds: u32) -> Result<()> {
+    machine
+        .until(&format!("refusal with {code}"), stage.limit(seconds), async || {
+            let status = agent::status(machine).await?;
+            Ok(match (status.phase(), status.waiting()) {
+                ("staged", Some((found, reason))) if found == code && reason.contains(words) => Ok(()),
+                _ => Err(status.in_words()),
+            })
+        })
+        .await
+}
