@@ -8,18 +8,31 @@ use crate::error::ApplyError;
 use crate::fingerprint::fingerprint;
 use crate::hash::Sha256Hash;
 use crate::header::{Header, SegmentHashes, Segments};
+use crate::limits::BLOCK;
 use crate::segment::{Coding, Segment};
 use crate::source::{ReadAt, Target};
 
 /// What an application did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Applied {
-    /// Bytes of output that were already in the target.
+    /// Bytes of output in segments that the target already held: neither fetched nor decoded.
     pub found: u64,
-    /// Bytes of output that were written.
+    /// Bytes of output that were put together.
     pub written: u64,
+    /// Those of them that the target already held: compared, and not written again.
+    pub kept: u64,
     /// Bytes of blobs that were read.
     pub fetched: u64,
+}
+
+/// Why [`Applier::apply_while_needed`] came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// All of the output is in place.
+    End(Applied),
+    /// The target holds the next segments, and their blobs are worth a new request: go on with [`Applier::resume`] and a reader
+    /// from the position after it.
+    Held,
 }
 
 /// Applies one payload to one target, in order, and knows where it stands: after a failed read it goes on with another
@@ -34,6 +47,8 @@ pub struct Applier<'a> {
     segments: Segments<'a>,
     next: Option<(Segment, SegmentHashes)>,
     index: u32,
+    /// The segment that is not applied any more: the number of segments, but for a piece.
+    end: u32,
     position: u64,
     done: Applied,
     blob: Vec<u8>,
@@ -51,7 +66,7 @@ impl<'a> Applier<'a> {
     ///
     /// # Errors
     /// [`ApplyError::BaseMissing`] and [`ApplyError::WrongBase`]; the base may be longer than the one the payload was made
-    /// against (a partition), what follows is not looked at. [`ApplyError::ReadBase`].
+    /// against (a partition), what follows is not looked at.
     pub fn new(header: &'a Header, base: Option<&'a dyn ReadAt>, target: &'a dyn Target) -> Result<Self, ApplyError> {
         if header.base_size() > 0 {
             let base = base.ok_or(ApplyError::BaseMissing)?;
@@ -59,7 +74,8 @@ impl<'a> Applier<'a> {
                 Ok(found) if found == *header.base_fingerprint() => {}
                 Ok(_) => return Err(ApplyError::WrongBase),
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(ApplyError::WrongBase),
-                Err(source) => return Err(ApplyError::ReadBase { offset: 0, source }),
+                // Damaged at a sampled place: the segments that need it will say so, the others need not suffer.
+                Err(_) => {}
             }
         }
         let mut applier = Self {
@@ -69,6 +85,7 @@ impl<'a> Applier<'a> {
             segments: header.cursor(),
             next: None,
             index: 0,
+            end: header.segment_count(),
             position: u64::from(header.header_size()),
             done: Applied::default(),
             blob: Vec::new(),
@@ -80,10 +97,54 @@ impl<'a> Applier<'a> {
         Ok(applier)
     }
 
+    /// Starts at the first segment that puts out something of the `size` bytes at `offset`, and ends with the last one. All
+    /// output before `offset` must be in the target: this is for a full payload that fills what a delta could not.
+    ///
+    /// Gives the applier and where its blobs end, in bytes from the start of the payload: a reader from
+    /// [`Applier::position`] must end there.
+    ///
+    /// # Errors
+    /// As [`Applier::new`].
+    pub fn piece(
+        header: &'a Header,
+        base: Option<&'a dyn ReadAt>,
+        target: &'a dyn Target,
+        offset: u64,
+        size: u32,
+    ) -> Result<(Self, u64), ApplyError> {
+        let mut applier = Self::new(header, base, target)?;
+        let output_end = |segment: &Segment| segment.offset() + u64::from(segment.size(header.output_size()));
+        while applier
+            .next
+            .as_ref()
+            .is_some_and(|(segment, _)| output_end(segment) <= offset)
+        {
+            applier.step()?;
+        }
+        let (mut rest, mut blobs_end) = (applier.segments.clone(), applier.position);
+        let mut next = applier.next.clone();
+        applier.end = applier.index;
+        while let Some((segment, _)) = next.filter(|(segment, _)| segment.offset() < offset + u64::from(size)) {
+            applier.end += 1;
+            blobs_end += segment.blob_size();
+            next = rest.step().transpose()?;
+        }
+        Ok((applier, blobs_end))
+    }
+
     /// Where the next blob begins, in bytes from the start of the payload: what to ask a server for. The size of the
     /// payload once all blobs are read.
     pub const fn position(&self) -> u64 {
         self.position
+    }
+
+    /// Where the output of the next segment begins, and its bytes; none at the end.
+    pub fn next_output(&self) -> (u64, u32) {
+        self.next
+            .as_ref()
+            .map_or((self.header.output_size(), 0), |(segment, _)| {
+                (segment.offset(), segment.size(self.header.output_size()))
+            })
     }
 
     /// Bytes of output done so far, from the start.
@@ -99,27 +160,75 @@ impl<'a> Applier<'a> {
     /// # Errors
     /// [`ApplyError::Consumer`]. A target that cannot be read counts as one that differs.
     pub fn resume(&mut self, consumer: &mut Consumer<'_>) -> Result<(), ApplyError> {
-        while let Some((segment, hashes)) = &self.next {
-            let size = segment.size(self.header.output_size());
-            self.output.resize(size as usize, 0);
-            let read = self.target.read_at(segment.offset(), &mut self.output);
-            if read.is_err() || Sha256Hash::of(&self.output) != hashes.output {
-                return Ok(());
-            }
-            self.done.found += u64::from(size);
-            self.advance(consumer)?;
+        while self.index < self.end && self.is_held() {
+            self.pass_held(consumer)?;
         }
         Ok(())
     }
 
+    /// Whether the target holds the output of the next segment; leaves it in `self.output` then.
+    fn is_held(&mut self) -> bool {
+        let Some((segment, hashes)) = &self.next else {
+            return false;
+        };
+        let size = segment.size(self.header.output_size());
+        self.output.resize(size as usize, 0);
+        let read = self.target.read_at(segment.offset(), &mut self.output);
+        read.is_ok() && Sha256Hash::of(&self.output) == hashes.output
+    }
+
+    fn pass_held(&mut self, consumer: &mut Consumer<'_>) -> Result<(), ApplyError> {
+        self.done.found += self.output.len() as u64;
+        self.advance(consumer)
+    }
+
     /// Applies the segments from [`Applier::position`] to the end. `payload` begins at that byte and must end with the
-    /// payload.
+    /// payload. Blobs of segments that the target already holds are read and passed over.
     ///
     /// # Errors
     /// After [`ApplyError::ReadPayload`], [`ApplyError::Truncated`] and [`ApplyError::Blob`] the call can be repeated with another
     /// reader from the new position; other errors stay.
     pub fn apply(&mut self, payload: &mut impl Read, consumer: &mut Consumer<'_>) -> Result<Applied, ApplyError> {
-        while let Some((segment, hashes)) = self.next.take() {
+        loop {
+            match self.apply_while_needed(payload, u64::MAX, consumer)? {
+                Reached::End(done) => return Ok(done),
+                Reached::Held => {}
+            }
+        }
+    }
+
+    /// As [`Applier::apply`], but comes back before segments that the target already holds, from a blob of more than
+    /// `worth_a_request` bytes on: they need not be fetched.
+    ///
+    /// # Errors
+    /// As [`Applier::apply`].
+    pub fn apply_while_needed(
+        &mut self,
+        payload: &mut impl Read,
+        worth_a_request: u64,
+        consumer: &mut Consumer<'_>,
+    ) -> Result<Reached, ApplyError> {
+        while self.index < self.end {
+            // Copies cost nothing to make again; their blocks are compared before they are written.
+            let blob = self.next.as_ref().map_or(0, |(segment, _)| segment.blob_size());
+            if blob > 0 && self.is_held() {
+                if blob > worth_a_request {
+                    return Ok(Reached::Held);
+                }
+                let position = self.position;
+                let read = io::copy(&mut payload.by_ref().take(blob), &mut io::sink());
+                match read {
+                    Ok(read) if read == blob => {}
+                    Ok(_) => return Err(ApplyError::Truncated { position }),
+                    Err(source) => return Err(ApplyError::ReadPayload { position, source }),
+                }
+                self.done.fetched += blob;
+                self.pass_held(consumer)?;
+                continue;
+            }
+            let Some((segment, hashes)) = self.next.take() else {
+                break;
+            };
             let result = self.write_segment(&segment, &hashes, payload);
             self.next = Some((segment, hashes));
             result?;
@@ -127,7 +236,7 @@ impl<'a> Applier<'a> {
         }
         let position = self.position;
         match payload.take(1).read_to_end(&mut Vec::new()) {
-            Ok(0) => Ok(self.done),
+            Ok(0) => Ok(Reached::End(self.done)),
             Ok(_) => Err(ApplyError::TrailingBytes),
             Err(source) => Err(ApplyError::ReadPayload { position, source }),
         }
@@ -171,25 +280,63 @@ impl<'a> Applier<'a> {
                 size,
             });
         }
-        self.target
-            .write_at(offset, &self.output)
-            .map_err(|source| ApplyError::WriteTarget { offset, source })?;
+        self.done.kept += write_changes(self.target, offset, &self.output, &mut self.literals)?;
         self.done.written += u64::from(size);
-        self.done.fetched += segment.coding.as_ref().map_or(0, |coding| u64::from(coding.blob_size));
+        self.done.fetched += segment.blob_size();
         Ok(())
     }
 
     /// Moves past the segment whose output is in `self.output`, then hands that out.
     fn advance(&mut self, consumer: &mut Consumer<'_>) -> Result<(), ApplyError> {
+        match self.step()? {
+            Some(offset) => consumer(offset, &self.output).map_err(|source| ApplyError::Consumer { offset, source }),
+            None => Ok(()),
+        }
+    }
+
+    /// Moves past the next segment; where its output begins.
+    fn step(&mut self) -> Result<Option<u64>, ApplyError> {
         let Some((segment, _)) = self.next.take() else {
-            return Ok(());
+            return Ok(None);
         };
-        self.position += segment.coding.as_ref().map_or(0, |coding| u64::from(coding.blob_size));
+        self.position += segment.blob_size();
         self.index += 1;
         self.next = self.segments.step().transpose()?;
-        let offset = segment.offset();
-        consumer(offset, &self.output).map_err(|source| ApplyError::Consumer { offset, source })
+        Ok(Some(segment.offset()))
     }
+}
+
+/// Writes those blocks of `output` that the target does not hold yet; gives the bytes of those it does. A medium wears by
+/// writing, and a flush is as long as what was written. `present` is scratch.
+fn write_changes(target: &dyn Target, offset: u64, output: &[u8], present: &mut Vec<u8>) -> Result<u64, ApplyError> {
+    let write = |at: usize, bytes: &[u8]| {
+        let offset = offset + at as u64;
+        target
+            .write_at(offset, bytes)
+            .map_err(|source| ApplyError::WriteTarget { offset, source })
+    };
+    present.resize(output.len(), 0);
+    if target.read_at(offset, present).is_err() {
+        // A file that ends before here, or a medium that cannot be read until it was written.
+        return write(0, output).map(|()| 0);
+    }
+    let block = BLOCK as usize;
+    let (mut at, mut kept) = (0, 0);
+    for same in output
+        .chunks(block)
+        .zip(present.chunks(block))
+        .collect::<Vec<_>>()
+        .chunk_by(|(new, old), (next_new, next_old)| (new == old) == (next_new == next_old))
+    {
+        let size: usize = same.iter().map(|(new, _)| new.len()).sum();
+        if same[0].0 == same[0].1 {
+            kept += size as u64;
+        } else {
+            write(at, &output[at..at + size])?;
+        }
+        at += size;
+    }
+    Ok(kept)
 }
 
 /// Reads one blob whole and compares its hash.

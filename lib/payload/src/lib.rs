@@ -24,7 +24,7 @@ mod source;
 mod structure;
 mod varint;
 
-pub use apply::{Applied, Applier, Consumer, apply};
+pub use apply::{Applied, Applier, Consumer, Reached, apply};
 pub use error::{ApplyError, HeaderError, MakeError};
 pub use hash::Sha256Hash;
 pub use header::Header;

@@ -29,6 +29,11 @@ impl Segment {
         clip(self.first_block, self.blocks(), output_size)
     }
 
+    /// Bytes of the blob; 0 without one.
+    pub fn blob_size(&self) -> u64 {
+        self.coding.as_ref().map_or(0, |coding| u64::from(coding.blob_size))
+    }
+
     /// Bytes of the literal runs: what the blob decodes to. Only a literal run can hold a cut last block.
     pub fn literal_size(&self, output_size: u64) -> u32 {
         let literal: u32 = self

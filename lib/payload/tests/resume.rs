@@ -7,7 +7,7 @@ use std::io::{self, Read};
 
 use proptest::prelude::*;
 use support::{Memory, content, header, make_small, pair};
-use twinhull_payload::{Applied, Applier, ApplyError, ReadAt, Target};
+use twinhull_payload::{Applied, Applier, ApplyError, Reached, ReadAt, Target};
 
 /// Gives `left` bytes and then fails, as a connection does.
 struct Cut<'a> {
@@ -78,7 +78,7 @@ proptest! {
         }
         let position = applier.position();
         let done = applier.apply(&mut from(&delta, position), &mut take).unwrap();
-        prop_assert_eq!(done, Applied { found: 0, written: new.len() as u64, fetched: made.size - made.header_size });
+        prop_assert_eq!(done, Applied { found: 0, written: new.len() as u64, kept: 0, fetched: made.size - made.header_size });
         prop_assert!(target.bytes() == new && seen == new);
     }
 }
@@ -99,6 +99,7 @@ fn a_finished_target_needs_nothing() {
         Applied {
             found: 5_000_000,
             written: 0,
+            kept: 0,
             fetched: 0
         }
     );
@@ -106,19 +107,91 @@ fn a_finished_target_needs_nothing() {
 
 #[test]
 fn a_damaged_segment_is_written_again() {
-    let new = content(3, 5_000_000);
+    let new = content(3, 9_000_000);
     let (full, made) = make_small(&new, None);
     let header = header(&full, &made);
     let target = Memory::default();
     let mut damaged = new.clone();
-    damaged[2_500_000] ^= 1;
+    damaged[5_000_000] ^= 1;
     target.write_at(0, &damaged).unwrap();
     let mut applier = Applier::new(&header, None, &target).unwrap();
     applier.resume(&mut |_, _| Ok(())).unwrap();
-    assert_eq!(applier.output_position(), 2 << 20);
+    assert_eq!(applier.output_position(), 4 << 20);
     let position = applier.position();
-    applier.apply(&mut from(&full, position), &mut |_, _| Ok(())).unwrap();
+    let done = applier.apply(&mut from(&full, position), &mut |_, _| Ok(())).unwrap();
     assert!(target.bytes() == new);
+    // The one damaged block is written; the segments after it were there.
+    assert_eq!((done.found, done.written - done.kept), (9_000_000 - (1 << 20), 4096));
+}
+
+#[test]
+fn what_the_target_holds_need_not_be_fetched() {
+    let new = content(3, 13_000_000);
+    let (full, made) = make_small(&new, None);
+    let header = header(&full, &made);
+    let target = Memory::default();
+    let mut present = new.clone();
+    present[100..200].fill(0);
+    present[9_000_000..].fill(0);
+    target.write_at(0, &present).unwrap();
+    let mut seen = Vec::new();
+    let mut take = |_, bytes: &[u8]| {
+        seen.extend_from_slice(bytes);
+        Ok(())
+    };
+    let mut applier = Applier::new(&header, None, &target).unwrap();
+    let mut requests = Vec::new();
+    let done = loop {
+        applier.resume(&mut take).unwrap();
+        requests.push(applier.output_position());
+        let position = applier.position();
+        match applier
+            .apply_while_needed(&mut from(&full, position), 1000, &mut take)
+            .unwrap()
+        {
+            Reached::End(done) => break done,
+            Reached::Held => {}
+        }
+    };
+    assert_eq!(requests, [0, 8 << 20], "what lies between was there");
+    assert_eq!(done.found, 7 << 20);
+    assert!(done.fetched < made.size * 3 / 4);
+    assert!(seen == new && target.bytes() == new);
+}
+
+#[test]
+fn a_piece_of_the_full_payload_fills_what_a_damaged_base_cannot_give() {
+    let base = content(1, 10_000_000);
+    let mut new = base.clone();
+    new[6_000_000..6_000_100].fill(7);
+    let (delta, delta_made) = make_small(&new, Some(&base));
+    let (full, full_made) = make_small(&new, None);
+    let (delta_header, full_header) = (header(&delta, &delta_made), header(&full, &full_made));
+    let mut damaged = base;
+    damaged[5_000_001] ^= 1;
+    let target = Memory::default();
+    let mut seen = Vec::new();
+    let mut take = |_, bytes: &[u8]| {
+        seen.extend_from_slice(bytes);
+        Ok(())
+    };
+    let mut applier = Applier::new(&delta_header, Some(&damaged), &target).unwrap();
+    let position = applier.position();
+    let error = applier.apply(&mut from(&delta, position), &mut take).unwrap_err();
+    let ApplyError::Output { offset, size, .. } = error else {
+        panic!("{error}");
+    };
+    let (mut piece, end) = Applier::piece(&full_header, None, &target, offset, size).unwrap();
+    let start = piece.position();
+    assert!(start > full_made.header_size && end < full_made.size);
+    let blobs = &from(&full, start)[..usize::try_from(end - start).unwrap()];
+    piece.apply(&mut &blobs[..], &mut |_, _| Ok(())).unwrap();
+
+    applier.resume(&mut take).unwrap();
+    assert!(applier.output_position() >= offset + u64::from(size));
+    let position = applier.position();
+    applier.apply(&mut from(&delta, position), &mut take).unwrap();
+    assert!(target.bytes() == new && seen == new);
 }
 
 /// A disk that fails from one byte on.
@@ -144,14 +217,14 @@ fn a_failed_write_says_where() {
     let new = content(3, 5_000_000);
     let (full, made) = make_small(&new, None);
     let header = header(&full, &made);
-    let target = Failing(Memory::default(), 2_000_000);
+    let target = Failing(Memory::default(), 4_500_000);
     let mut applier = Applier::new(&header, None, &target).unwrap();
     let error = applier
         .apply(&mut from(&full, made.header_size), &mut |_, _| Ok(()))
         .unwrap_err();
     assert!(
-        matches!(error, ApplyError::WriteTarget { offset: 1_048_576, .. }),
+        matches!(error, ApplyError::WriteTarget { offset: 4_194_304, .. }),
         "{error}"
     );
-    assert_eq!(applier.output_position(), 1 << 20);
+    assert_eq!(applier.output_position(), 4 << 20);
 }
