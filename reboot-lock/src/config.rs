@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::groups::Slots;
+use crate::groups::Policies;
 use crate::names::GroupName;
-use crate::semaphore::MAX_SLOTS;
+use crate::policy::Policy;
 use crate::server::token::{self, TokenError};
 use crate::server::{Access, Admission, Limits, PlainHttp, Rate, TlsFiles, Token, is_pattern};
 
@@ -41,14 +41,14 @@ pub struct Config {
     pub tls: Option<TlsConfig>,
     /// What the groups ask of hosts; without any, every host may ask.
     pub access: BTreeMap<GroupName, AccessConfig>,
-    /// The embedded store.
+    /// Where it is remembered who holds what.
     pub store: StoreConfig,
     /// The administration.
     pub admin: AdminConfig,
     /// Bounds.
     pub limits: LimitsConfig,
     /// The groups by name.
-    pub groups: BTreeMap<GroupName, GroupConfig>,
+    pub groups: BTreeMap<GroupName, Policy>,
 }
 
 /// `[tls]`
@@ -109,14 +109,6 @@ pub struct LimitsConfig {
     pub requests_at_once: u32,
 }
 
-/// `[groups.<name>]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GroupConfig {
-    /// How many hosts may be down at the same time.
-    pub slots: u32,
-}
-
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -134,6 +126,14 @@ pub enum ConfigError {
         from: u64,
         /// The most.
         to: u64,
+    },
+    /// A group whose rules are not allowed.
+    #[error("groups.{group}.{reason}")]
+    Policy {
+        /// The group.
+        group: GroupName,
+        /// Which key, and what would be right.
+        reason: String,
     },
     /// A TCP address for the administration without a token.
     #[error("the administration on {0} needs a token: set admin.token_file (--admin-token-file)")]
@@ -189,7 +189,10 @@ impl Config {
         }
         range("the number of groups", self.groups.len() as u64, 1, MAX_GROUPS as u64)?;
         for (name, group) in &self.groups {
-            range(&format!("groups.{name}.slots"), group.slots.into(), 0, MAX_SLOTS.into())?;
+            group.check().map_err(|reason| ConfigError::Policy {
+                group: name.clone(),
+                reason,
+            })?;
         }
         for (name, access) in &self.access {
             self.check_access(name, access)?;
@@ -272,10 +275,9 @@ impl Config {
         }
     }
 
-    /// The slots of each group.
-    pub fn slots(&self) -> Slots {
-        let groups = self.groups.iter();
-        groups.map(|(name, group)| (name.clone(), group.slots)).collect()
+    /// The rules of each group.
+    pub fn policies(&self) -> Policies {
+        self.groups.clone()
     }
 
     /// The bounds of a listener.
@@ -352,7 +354,7 @@ mod tests {
                 socket: Some(DEFAULT_ADMIN_SOCKET.into()),
                 ..AdminConfig::default()
             },
-            groups: [("default".parse().unwrap(), GroupConfig { slots: 1 })].into(),
+            groups: [("default".parse().unwrap(), Policy::with_slots(1))].into(),
             ..Config::default()
         };
         assert_eq!(config, expected);
@@ -395,7 +397,7 @@ mod tests {
         assert!(error("[groups.\"a b\"]\nslots = 1\n").contains("the group has the character ' '"));
         assert_eq!(
             error("[groups.default]\nslots = 1001\n"),
-            "groups.default.slots is 1001; it must be 0 to 1000"
+            "lock.toml:2: slots is 1001; it must be 0 to 1000"
         );
         assert_eq!(
             error("[limits]\nconnections = 0\n[groups.default]\nslots = 1\n"),

@@ -1,20 +1,33 @@
 //! All groups of a server: their queues, and which of them the configuration names.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use crate::history::Event;
 use crate::names::{GroupName, HostId};
+use crate::policy::Policy;
 use crate::queue::{Ask, AskError, Clock, Queue};
-use crate::semaphore::{Outcome, Request};
-use crate::status::{GroupStatus, HolderStatus, RECENT, Status};
+use crate::roster::{Budget, Roster};
+use crate::semaphore::{Outcome, Report, Request, Semaphore, known, refusal};
+use crate::status::{
+    FailureStatus, GroupStatus, HolderStatus, NAMED_WAITING, RECENT, Status, VersionStatus, WaitingStatus,
+};
 use crate::store::{Store, StoreError};
 
 /// Who is named in the history when the configuration changes something.
 const BY_CONFIG: &str = "configuration";
 
-/// How many slots each configured group has.
-pub type Slots = BTreeMap<GroupName, u32>;
+/// Who is named in the history when time has passed.
+const BY_CLOCK: &str = "policy";
+
+/// How often holders are looked at for those that should have returned.
+const TICK: Duration = Duration::from_secs(15);
+
+/// The rules of each configured group.
+pub type Policies = BTreeMap<GroupName, Policy>;
 
 /// The groups of a server.
 pub struct Groups {
@@ -22,12 +35,21 @@ pub struct Groups {
     clock: Clock,
     // Locked only to look up or replace an entry, never across an await.
     entries: RwLock<BTreeMap<GroupName, Entry>>,
+    budget: Budget,
 }
 
 #[derive(Clone)]
 struct Entry {
     queue: Queue,
     configured: bool,
+    // Locked for moments, never across an await.
+    roster: Arc<Mutex<Roster>>,
+}
+
+impl Entry {
+    fn roster(&self) -> MutexGuard<'_, Roster> {
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Why a group did nothing.
@@ -64,46 +86,46 @@ fn listed(groups: &[GroupName]) -> String {
 }
 
 impl Groups {
-    /// Starts the queues of all groups that `slots` names or `store` knows, and writes the slots to the store.
+    /// Starts the queues of all groups that `policies` names or `store` knows, and writes the rules to the store. From then
+    /// on, until it is dropped, holders that should have returned are looked for.
     ///
     /// Must run on a tokio runtime.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn start(store: Arc<dyn Store>, clock: Clock, slots: &Slots) -> Result<Self, GroupsError> {
-        let groups = Self {
+    pub async fn start(store: Arc<dyn Store>, clock: Clock, policies: &Policies) -> Result<Arc<Self>, GroupsError> {
+        let groups = Arc::new(Self {
             store,
             clock,
             entries: RwLock::default(),
-        };
-        groups.configure(slots).await?;
+            budget: Budget::default(),
+        });
+        groups.configure(policies).await?;
+        tokio::spawn(watch_holders(Arc::downgrade(&groups)));
         Ok(groups)
     }
 
-    /// Makes `slots` the configuration: adds new groups, changes the slots of others, and closes those it no longer names.
-    /// A closed group grants nothing; its holders can still release.
+    /// Makes `policies` the configuration: adds new groups, changes the rules of others, and closes those it no longer
+    /// names. A closed group grants nothing; its holders can still release.
     ///
     /// # Errors
     /// When the store does not answer. Groups that were changed before the error stay changed.
-    pub async fn configure(&self, slots: &Slots) -> Result<(), GroupsError> {
+    pub async fn configure(&self, policies: &Policies) -> Result<(), GroupsError> {
         for group in self.store.groups().await.map_err(GroupsError::List)? {
             self.enter(group);
         }
-        for group in slots.keys() {
+        for group in policies.keys() {
             self.enter(group.clone());
         }
-        for (group, queue) in self.queues() {
-            let wanted = slots.get(&group).copied();
+        let names: Vec<_> = self.read().keys().cloned().collect();
+        for group in names {
+            let wanted = policies.get(&group).cloned();
             self.mark(&group, wanted.is_some());
-            let ask = Ask {
-                request: Request::SetSlots(wanted.unwrap_or(0)),
-                by: BY_CONFIG.to_owned(),
-                reason: None,
-            };
-            queue.ask(ask).await.map_err(|error| GroupsError::Slots {
-                group: group.clone(),
-                error,
-            })?;
+            let request = Request::Configure(wanted.unwrap_or_default());
+            match self.change(&group, request, BY_CONFIG.to_owned()).await {
+                Ok(_) | Err(GroupError::Unknown { .. }) => {}
+                Err(GroupError::Ask { group, error }) => return Err(GroupsError::Policy { group, error }),
+            }
         }
         Ok(())
     }
@@ -112,18 +134,34 @@ impl Groups {
     ///
     /// # Errors
     /// See [`GroupError`].
-    pub async fn take(&self, group: &GroupName, id: HostId, by: String) -> Result<Outcome, GroupError> {
-        let queue = self.queue(group, |entry| entry.configured)?;
-        let ask = Ask {
-            request: Request::Take(id),
-            by,
-            reason: None,
+    pub async fn take(
+        &self,
+        group: &GroupName,
+        id: HostId,
+        mut report: Report,
+        by: String,
+    ) -> Result<Outcome, GroupError> {
+        let entry = self.entry(group, |entry| entry.configured)?;
+        let met = (self.clock)();
+        let fleet = {
+            let mut roster = entry.roster();
+            roster.met(&id, &report, met);
+            report.zone = report.zone.or_else(|| roster.zone(&id));
+            roster.fleet(met)
         };
-        ask_of(group, &queue, ask).await
+        let ask = Ask {
+            request: Request::Take(id.clone(), report),
+            fleet,
+            by,
+        };
+        let outcome = ask_of(group, &entry.queue, ask).await?;
+        let refused = matches!(outcome, Outcome::Refused(_));
+        entry.roster().answered(&id, refused, met);
+        Ok(outcome)
     }
 
-    /// Frees the slot of `id` in `group`; with a `reason`, by force. Works also while the group is closed: otherwise a
-    /// host that holds a slot there could never become steady again.
+    /// Frees the slot of `id` in `group`, because the host says that it is steady. Works also while the group is closed:
+    /// otherwise a host that holds a slot there could never become steady again.
     ///
     /// # Errors
     /// See [`GroupError`].
@@ -131,16 +169,32 @@ impl Groups {
         &self,
         group: &GroupName,
         id: HostId,
+        report: Report,
         by: String,
-        reason: Option<String>,
     ) -> Result<Outcome, GroupError> {
-        let queue = self.queue(group, |_| true)?;
-        let ask = Ask {
-            request: Request::Release(id),
-            by,
-            reason,
+        let entry = self.entry(group, |_| true)?;
+        let met = (self.clock)();
+        let fleet = {
+            let mut roster = entry.roster();
+            if entry.configured {
+                roster.met(&id, &report, met);
+                roster.answered(&id, false, met);
+            }
+            roster.fleet(met)
         };
-        ask_of(group, &queue, ask).await
+        let request = Request::Release(id, report);
+        ask_of(group, &entry.queue, Ask { request, fleet, by }).await
+    }
+
+    /// What a person asks for, or the configuration, or the clock: anything but a host's own take and release. The reason, where
+    /// there is one, is in the request; `by` is who.
+    ///
+    /// # Errors
+    /// See [`GroupError`].
+    pub async fn change(&self, group: &GroupName, request: Request, by: String) -> Result<Outcome, GroupError> {
+        let entry = self.entry(group, |_| true)?;
+        let fleet = entry.roster().fleet((self.clock)());
+        ask_of(group, &entry.queue, Ask { request, fleet, by }).await
     }
 
     /// What there is to see.
@@ -149,27 +203,16 @@ impl Groups {
     /// When the store does not answer.
     pub async fn status(&self) -> Result<Status, StoreError> {
         let entries = self.read().clone();
+        let now = (self.clock)();
         let mut groups = Vec::with_capacity(entries.len());
         for (name, entry) in entries {
             let semaphore = self.store.load(&name).await?.semaphore;
-            if !entry.configured && semaphore.holders.is_empty() {
-                continue;
+            if entry.configured || !semaphore.holders.is_empty() {
+                groups.push(status_of(name, &entry, semaphore, now));
             }
-            let mut holders: Vec<_> = semaphore
-                .holders
-                .into_iter()
-                .map(|(id, hold)| HolderStatus { id, since: hold.since })
-                .collect();
-            holders.sort_by_key(|holder| holder.since);
-            groups.push(GroupStatus {
-                name,
-                slots: semaphore.slots,
-                configured: entry.configured,
-                holders,
-            });
         }
         Ok(Status {
-            now: (self.clock)(),
+            now,
             groups,
             history: self.store.history(RECENT).await?,
         })
@@ -183,22 +226,31 @@ impl Groups {
         self.store.history(limit).await
     }
 
+    /// Looks at every group that has holders for those that should have returned.
+    async fn tick(&self) {
+        let names: Vec<_> = self.read().keys().cloned().collect();
+        for name in names {
+            // A store that is down is said by every request; here it is only tried again.
+            let Ok(stored) = self.store.load(&name).await else {
+                return;
+            };
+            if stored.semaphore.holders.is_empty() {
+                continue;
+            }
+            if let Err(error) = self.change(&name, Request::Tick, BY_CLOCK.to_owned()).await {
+                tracing::warn!("cannot look for hosts that did not return: {error}");
+            }
+        }
+    }
+
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<GroupName, Entry>> {
         self.entries.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn queues(&self) -> Vec<(GroupName, Queue)> {
-        let entries = self.read();
-        entries
-            .iter()
-            .map(|(name, entry)| (name.clone(), entry.queue.clone()))
-            .collect()
-    }
-
-    fn queue(&self, group: &GroupName, usable: impl Fn(&Entry) -> bool) -> Result<Queue, GroupError> {
+    fn entry(&self, group: &GroupName, usable: impl Fn(&Entry) -> bool) -> Result<Entry, GroupError> {
         let entries = self.read();
         match entries.get(group) {
-            Some(entry) if usable(entry) => Ok(entry.queue.clone()),
+            Some(entry) if usable(entry) => Ok(entry.clone()),
             _ => Err(GroupError::Unknown {
                 group: group.clone(),
                 known: entries
@@ -215,6 +267,7 @@ impl Groups {
         entries.entry(group.clone()).or_insert_with(|| Entry {
             queue: Queue::start(group, Arc::clone(&self.store), Arc::clone(&self.clock)),
             configured: false,
+            roster: Arc::new(Mutex::new(Roster::new(self.budget.clone(), (self.clock)()))),
         });
     }
 
@@ -232,9 +285,9 @@ pub enum GroupsError {
     /// The store did not list its groups.
     #[error("cannot list the groups in the store: {0}")]
     List(#[source] StoreError),
-    /// The slots of a group could not be set.
-    #[error("cannot set the slots of group {group}: {error}")]
-    Slots {
+    /// The rules of a group could not be set.
+    #[error("cannot set the rules of group {group}: {error}")]
+    Policy {
         /// The group.
         group: GroupName,
         /// Why.
@@ -248,4 +301,63 @@ async fn ask_of(group: &GroupName, queue: &Queue, ask: Ask) -> Result<Outcome, G
         group: group.clone(),
         error,
     })
+}
+
+async fn watch_holders(groups: Weak<Groups>) {
+    loop {
+        tokio::time::sleep(TICK).await;
+        let Some(groups) = groups.upgrade() else { return };
+        groups.tick().await;
+    }
+}
+
+fn status_of(name: GroupName, entry: &Entry, semaphore: Semaphore, now: Timestamp) -> GroupStatus {
+    let roster = entry.roster();
+    let fleet = roster.fleet(now);
+    let known = known(&semaphore, &fleet);
+    let (waiting, longest) = roster.waiting(NAMED_WAITING, now);
+    let waiting_hosts = longest.into_iter().map(|host| WaitingStatus {
+        why: refusal(&semaphore, host.zone.as_deref(), &fleet, now)
+            .map_or_else(|| "a slot is free; asks again soon".to_owned(), |why| why.to_string()),
+        id: host.id,
+        since: host.since,
+        zone: host.zone,
+    });
+    let waiting_hosts = waiting_hosts.collect();
+    let versions = roster.versions().into_iter();
+    let versions = versions
+        .map(|(version, hosts)| VersionStatus { version, hosts })
+        .collect();
+    drop(roster);
+    let holders = semaphore.holders.into_iter().map(|(id, hold)| HolderStatus {
+        id,
+        since: hold.since,
+        zone: hold.zone,
+        version: hold.version,
+        overdue: hold.overdue,
+    });
+    let mut holders: Vec<_> = holders.collect();
+    holders.sort_by_key(|holder| holder.since);
+    let failures = semaphore.failures.into_iter().map(|(id, failure)| FailureStatus {
+        id,
+        at: failure.at,
+        what: failure.what,
+        version: failure.version,
+    });
+    let mut failures: Vec<_> = failures.collect();
+    failures.sort_by_key(|failure| std::cmp::Reverse(failure.at));
+    GroupStatus {
+        name,
+        slots: semaphore.policy.slots.of(known),
+        configured: entry.configured,
+        holders,
+        policy: semaphore.policy,
+        paused: semaphore.paused,
+        halted: semaphore.halted,
+        failures,
+        waiting,
+        waiting_hosts,
+        known,
+        versions,
+    }
 }

@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::names::{GroupName, HostId};
+use crate::policy::Policy;
+use crate::semaphore::Ending;
 
 /// One change of one group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +31,12 @@ pub enum Change {
     Granted {
         /// The host.
         id: HostId,
+        /// Where it is, if it said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        zone: Option<String>,
+        /// The release that it reboots into, if it said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<String>,
     },
     /// A host gave its slot back.
     Released {
@@ -36,6 +44,12 @@ pub enum Change {
         id: HostId,
         /// Since when it had held the slot.
         since: Timestamp,
+        /// How its reboot ended, if it said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ending: Option<Ending>,
+        /// The release that runs there now, if it said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<String>,
     },
     /// A person freed a host's slot.
     ForcedRelease {
@@ -46,12 +60,46 @@ pub enum Change {
         /// Why, in the person's words.
         reason: String,
     },
-    /// The number of slots changed.
-    Slots {
-        /// The number before.
-        from: u32,
-        /// The number now.
-        to: u32,
+    /// A host did not return in time and keeps its slot.
+    Overdue {
+        /// The host.
+        id: HostId,
+        /// Since when it has held the slot.
+        since: Timestamp,
+    },
+    /// A host did not return in time, and the policy freed its slot.
+    TimedOut {
+        /// The host.
+        id: HostId,
+        /// Since when it had held the slot.
+        since: Timestamp,
+        /// Which rule.
+        reason: String,
+    },
+    /// The rules changed.
+    Policy {
+        /// The rules before.
+        from: Policy,
+        /// The rules now.
+        to: Policy,
+        /// Why, where a person changed them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// A person stopped the group.
+    Paused {
+        /// Why, in the person's words.
+        reason: String,
+    },
+    /// A person ended a pause or a halt.
+    Resumed {
+        /// Why, in the person's words.
+        reason: String,
+    },
+    /// Too many hosts failed.
+    Halted {
+        /// How many of how many.
+        reason: String,
     },
 }
 
@@ -59,8 +107,47 @@ impl Change {
     /// The host that the change is about, if it is about one.
     pub fn host(&self) -> Option<&HostId> {
         match self {
-            Self::Granted { id } | Self::Released { id, .. } | Self::ForcedRelease { id, .. } => Some(id),
-            Self::Slots { .. } => None,
+            Self::Granted { id, .. }
+            | Self::Released { id, .. }
+            | Self::ForcedRelease { id, .. }
+            | Self::Overdue { id, .. }
+            | Self::TimedOut { id, .. } => Some(id),
+            Self::Policy { .. } | Self::Paused { .. } | Self::Resumed { .. } | Self::Halted { .. } => None,
+        }
+    }
+
+    /// Why, where there is a reason.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::ForcedRelease { reason, .. }
+            | Self::TimedOut { reason, .. }
+            | Self::Paused { reason }
+            | Self::Resumed { reason }
+            | Self::Halted { reason } => Some(reason),
+            Self::Policy { reason, .. } => reason.as_deref(),
+            Self::Granted { .. } | Self::Released { .. } | Self::Overdue { .. } => None,
+        }
+    }
+
+    /// What happened, in a few words without the host and the reason.
+    pub fn summary(&self) -> String {
+        match self {
+            Self::Granted { version: None, .. } => "granted".to_owned(),
+            Self::Granted {
+                version: Some(version), ..
+            } => format!("granted, to boot {version}"),
+            Self::Released {
+                ending: Some(Ending::RolledBack),
+                ..
+            } => "released, rolled back".to_owned(),
+            Self::Released { .. } => "released".to_owned(),
+            Self::ForcedRelease { .. } => "forced release".to_owned(),
+            Self::Overdue { .. } => "overdue".to_owned(),
+            Self::TimedOut { .. } => "released by policy".to_owned(),
+            Self::Policy { from, to, .. } => format!("policy: {from} → {to}"),
+            Self::Paused { .. } => "paused".to_owned(),
+            Self::Resumed { .. } => "resumed".to_owned(),
+            Self::Halted { .. } => "halted".to_owned(),
         }
     }
 }
@@ -68,13 +155,13 @@ impl Change {
 /// For the log.
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Granted { id } => write!(f, "granted to {id}"),
-            Self::Released { id, since } => write!(f, "released by {id}, held since {since}"),
-            Self::ForcedRelease { id, since, reason } => {
-                write!(f, "slot of {id} released by force, held since {since}: {reason}")
-            }
-            Self::Slots { from, to } => write!(f, "slots changed from {from} to {to}"),
+        write!(f, "{}", self.summary())?;
+        if let Some(id) = self.host() {
+            write!(f, ": {id}")?;
+        }
+        match self.reason() {
+            Some(reason) => write!(f, ": {reason}"),
+            None => Ok(()),
         }
     }
 }

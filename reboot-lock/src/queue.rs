@@ -9,10 +9,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::history::{Change, Event};
+use crate::history::Event;
 use crate::names::GroupName;
-use crate::semaphore::{Outcome, Request, Semaphore, step};
-use crate::store::{Store, StoreError};
+use crate::semaphore::{Fleet, Outcome, Request, Semaphore, step};
+use crate::store::{Revision, Store, StoreError, Stored};
 
 /// The clock of the server, exchanged in tests.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -37,10 +37,10 @@ const MAX_PAUSE: Duration = Duration::from_millis(100);
 pub struct Ask {
     /// What is asked.
     pub request: Request,
+    /// What is known of the group's hosts.
+    pub fleet: Fleet,
     /// Who asks: the address of a host, or the credential of a person.
     pub by: String,
-    /// Why, when a person forces a release.
-    pub reason: Option<String>,
 }
 
 /// Why there is no outcome.
@@ -96,55 +96,90 @@ impl Queue {
 
 async fn run(group: GroupName, store: Arc<dyn Store>, clock: Clock, mut waiting: mpsc::Receiver<Waiting>) {
     let mut batch = Vec::new();
+    let mut last_written = None;
     while waiting.recv_many(&mut batch, MAX_BATCH).await > 0 {
-        // Whoever has hung up gets no slot that nobody knows of.
-        batch.retain(|one| !one.reply.is_closed());
-        let (asks, replies): (Vec<_>, Vec<_>) = batch.drain(..).map(|one| (one.ask, one.reply)).unzip();
-        match decide(&group, store.as_ref(), &clock, &asks).await {
+        match decide(&group, store.as_ref(), &clock, &mut batch, &mut last_written).await {
             Ok(outcomes) => {
-                for (outcome, reply) in outcomes.into_iter().zip(replies) {
-                    let _ = reply.send(Ok(outcome));
+                for (outcome, one) in outcomes.into_iter().zip(batch.drain(..)) {
+                    let _ = one.reply.send(Ok(outcome));
                 }
             }
             Err(error) => {
-                tracing::warn!(%group, requests = replies.len(), "not decided: {error}");
-                for reply in replies {
-                    let _ = reply.send(Err(error.clone()));
+                tracing::warn!(%group, requests = batch.len(), "not decided: {error}");
+                for one in batch.drain(..) {
+                    let _ = one.reply.send(Err(error.clone()));
                 }
             }
         }
     }
 }
 
-/// Decides `asks` in their order against the stored state, and writes the result if it differs.
-async fn decide(group: &GroupName, store: &dyn Store, clock: &Clock, asks: &[Ask]) -> Result<Vec<Outcome>, AskError> {
-    if asks.is_empty() {
+/// Leaves out who has hung up: it gets no slot that nobody knows of, and what it gave back long ago it may have taken again.
+/// So before every attempt; the attempt itself is fenced by the revision.
+fn still_there(batch: &mut Vec<Waiting>) -> bool {
+    batch.retain(|one| !one.reply.is_closed());
+    !batch.is_empty()
+}
+
+/// Decides `batch` in its order, without those who have hung up, against the stored state, and writes the result if it differs.
+///
+/// Begins with the state that this queue wrote last, without reading it: the swap proves whether it is still the stored one.
+/// Only where nothing would be written does it have to be read.
+async fn decide(
+    group: &GroupName,
+    store: &dyn Store,
+    clock: &Clock,
+    batch: &mut Vec<Waiting>,
+    last_written: &mut Option<Stored>,
+) -> Result<Vec<Outcome>, AskError> {
+    if !still_there(batch) {
         return Ok(Vec::new());
     }
+    if let Some(stored) = last_written.take() {
+        let folded = fold(group, stored.semaphore, batch, clock());
+        if !folded.events.is_empty()
+            && let Some(revision) = write(group, store, stored.revision, &folded).await?
+        {
+            return Ok(folded.written(revision, last_written));
+        }
+    }
     for attempt in 0..ATTEMPTS {
+        if !still_there(batch) {
+            return Ok(Vec::new());
+        }
         let stored = store
             .load(group)
             .await
             .map_err(|error| AskError::Unavailable(error.to_string()))?;
-        let folded = fold(group, stored.semaphore, asks, clock());
+        let folded = fold(group, stored.semaphore, batch, clock());
         if folded.events.is_empty() {
-            return Ok(folded.outcomes);
+            return Ok(folded.written(stored.revision, last_written));
         }
-        match store
-            .swap(group, stored.revision, &folded.semaphore, &folded.events)
-            .await
-        {
-            Ok(()) => {
-                for event in &folded.events {
-                    tracing::info!(group = %event.group, by = %event.by, "{}", event.change);
-                }
-                return Ok(folded.outcomes);
-            }
-            Err(StoreError::Conflict) => tokio::time::sleep(pause(attempt)).await,
-            Err(error @ StoreError::Unavailable(_)) => return Err(AskError::Unknown(error.to_string())),
+        match write(group, store, stored.revision, &folded).await? {
+            Some(revision) => return Ok(folded.written(revision, last_written)),
+            None => tokio::time::sleep(pause(attempt)).await,
         }
     }
     Err(AskError::Conflict)
+}
+
+/// The new revision, or `None` when someone else has changed the record.
+async fn write(
+    group: &GroupName,
+    store: &dyn Store,
+    expected: Revision,
+    folded: &Folded,
+) -> Result<Option<Revision>, AskError> {
+    match store.swap(group, expected, &folded.semaphore, &folded.events).await {
+        Ok(revision) => {
+            for event in &folded.events {
+                tracing::info!(group = %event.group, by = %event.by, "{}", event.change);
+            }
+            Ok(Some(revision))
+        }
+        Err(StoreError::Conflict) => Ok(None),
+        Err(error @ StoreError::Unavailable(_)) => Err(AskError::Unknown(error.to_string())),
+    }
 }
 
 struct Folded {
@@ -153,16 +188,25 @@ struct Folded {
     events: Vec<Event>,
 }
 
-fn fold(group: &GroupName, semaphore: Semaphore, asks: &[Ask], now: Timestamp) -> Folded {
+impl Folded {
+    /// The outcomes, now that `revision` is the stored one.
+    fn written(self, revision: Revision, last_written: &mut Option<Stored>) -> Vec<Outcome> {
+        let semaphore = self.semaphore;
+        *last_written = Some(Stored { revision, semaphore });
+        self.outcomes
+    }
+}
+
+fn fold(group: &GroupName, semaphore: Semaphore, batch: &[Waiting], now: Timestamp) -> Folded {
     let mut folded = Folded {
         semaphore,
-        outcomes: Vec::with_capacity(asks.len()),
+        outcomes: Vec::with_capacity(batch.len()),
         events: Vec::new(),
     };
-    for ask in asks {
-        let (next, outcome) = step(folded.semaphore, ask.request.clone(), now);
+    for Waiting { ask, .. } in batch {
+        let (next, outcome, changes) = step(folded.semaphore, ask.request.clone(), &ask.fleet, &ask.by, now);
         folded.semaphore = next;
-        folded.events.extend(change(ask, &outcome).map(|change| Event {
+        folded.events.extend(changes.into_iter().map(|change| Event {
             at: now,
             group: group.clone(),
             change,
@@ -171,24 +215,6 @@ fn fold(group: &GroupName, semaphore: Semaphore, asks: &[Ask], now: Timestamp) -
         folded.outcomes.push(outcome);
     }
     folded
-}
-
-/// What the history says about `outcome`; nothing when it changed nothing.
-fn change(ask: &Ask, outcome: &Outcome) -> Option<Change> {
-    match (&ask.request, outcome) {
-        (Request::Take(id), Outcome::Granted { .. }) => Some(Change::Granted { id: id.clone() }),
-        (Request::Release(id), Outcome::Released { since }) => {
-            let (id, since) = (id.clone(), *since);
-            Some(match ask.reason.clone() {
-                Some(reason) => Change::ForcedRelease { id, since, reason },
-                None => Change::Released { id, since },
-            })
-        }
-        (Request::SetSlots(_), Outcome::SlotsSet { from, to }) if from != to => {
-            Some(Change::Slots { from: *from, to: *to })
-        }
-        _ => None,
-    }
 }
 
 /// A random pause, so that servers that collided once do not do so again in step.

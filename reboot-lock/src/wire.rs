@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::groups::GroupError;
 use crate::names::{GroupName, HostId, NameError};
+use crate::policy::is_label;
 use crate::queue::AskError;
-use crate::semaphore::Outcome;
+use crate::semaphore::{Ending, Outcome, Refusal, Report};
 
 /// The header that every FleetLock request carries, with the value `true`.
 pub const PROTOCOL_HEADER: &str = "fleet-lock-protocol";
@@ -23,6 +24,8 @@ pub enum Kind {
     Granted,
     /// 200: the host that asked holds no slot.
     Released,
+    /// 200: a change that a person asked for is made (administration only).
+    Done,
     /// 400: the header `fleet-lock-protocol: true` is missing.
     MissingHeader,
     /// 400: the body is not what the protocol says.
@@ -47,6 +50,14 @@ pub enum Kind {
     BodyTooLarge,
     /// 423: all slots are held by others.
     LockHeld,
+    /// 423: a person stopped the group.
+    Paused,
+    /// 423: too many hosts of the group failed.
+    Halted,
+    /// 423: another host went or came back a short time ago.
+    Settling,
+    /// 423: another zone has its turn.
+    OtherZone,
     /// 429: the address asks too often, or has shown too many wrong credentials.
     RateLimited,
     /// 503: the store is down, or the server is going down.
@@ -59,6 +70,7 @@ impl Kind {
         match self {
             Self::Granted => "granted",
             Self::Released => "released",
+            Self::Done => "done",
             Self::MissingHeader => "missing_header",
             Self::DecodeError => "decode_error",
             Self::InvalidParams => "invalid_params",
@@ -71,6 +83,10 @@ impl Kind {
             Self::LockConflict => "lock_conflict",
             Self::BodyTooLarge => "body_too_large",
             Self::LockHeld => "lock_held",
+            Self::Paused => "paused",
+            Self::Halted => "halted",
+            Self::Settling => "settling",
+            Self::OtherZone => "other_zone",
             Self::RateLimited => "rate_limited",
             Self::BackendUnavailable => "backend_unavailable",
         }
@@ -79,7 +95,7 @@ impl Kind {
     /// The HTTP status that goes with it.
     pub fn status(self) -> StatusCode {
         match self {
-            Self::Granted | Self::Released => StatusCode::OK,
+            Self::Granted | Self::Released | Self::Done => StatusCode::OK,
             Self::MissingHeader | Self::DecodeError | Self::InvalidParams | Self::UnknownGroup => {
                 StatusCode::BAD_REQUEST
             }
@@ -89,7 +105,7 @@ impl Kind {
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
             Self::LockConflict => StatusCode::CONFLICT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::LockHeld => StatusCode::LOCKED,
+            Self::LockHeld | Self::Paused | Self::Halted | Self::Settling | Self::OtherZone => StatusCode::LOCKED,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::BackendUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -139,12 +155,26 @@ pub struct ClientParams {
     pub id: HostId,
     /// Its group.
     pub group: GroupName,
+    /// What it tells of itself beyond the protocol.
+    pub report: Report,
 }
 
 // Unknown fields are ignored in both: clients of other servers send their own.
 #[derive(Deserialize)]
 struct RawBody {
     client_params: RawParams,
+    // Ours; read apart, so that whatever another client means by the same name does no harm.
+    #[serde(default)]
+    twinhull: serde_json::Value,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawReport {
+    version: Option<String>,
+    target: Option<String>,
+    zone: Option<String>,
+    outcome: Option<Ending>,
 }
 
 #[derive(Deserialize)]
@@ -186,12 +216,25 @@ pub fn parse_body(body: &[u8]) -> Result<ClientParams, Reply> {
     Ok(ClientParams {
         id: HostId::try_from(raw.client_params.id).map_err(invalid)?,
         group: GroupName::try_from(raw.client_params.group).map_err(invalid)?,
+        report: report(raw.twinhull),
     })
+}
+
+/// What cannot be understood is left out: a host must get its slot, and above all release it, whatever it says of itself.
+fn report(raw: serde_json::Value) -> Report {
+    let raw = RawReport::deserialize(raw).unwrap_or_default();
+    let label = |text: Option<String>| text.filter(|text| is_label(text));
+    Report {
+        version: label(raw.version),
+        target: label(raw.target),
+        zone: label(raw.zone),
+        ending: raw.outcome,
+    }
 }
 
 /// The answer to a take or release of `params` that ended with `outcome`.
 pub fn answer(params: &ClientParams, outcome: &Outcome) -> Reply {
-    let ClientParams { id, group } = params;
+    let ClientParams { id, group, .. } = params;
     match outcome {
         Outcome::Granted { since } => {
             Reply::new(Kind::Granted, format!("group {group}: slot held by {id} since {since}"))
@@ -200,26 +243,24 @@ pub fn answer(params: &ClientParams, outcome: &Outcome) -> Reply {
             Kind::Granted,
             format!("group {group}: slot already held by {id} since {since}"),
         ),
-        Outcome::Full { slots: 0, held, .. } => Reply::new(
-            Kind::LockHeld,
-            format!("group {group}: closed, it has 0 slots ({held} still held)"),
-        ),
-        Outcome::Full { slots, held, oldest } => {
-            let mut holders: Vec<_> = oldest.iter().map(|(id, since)| format!("{id} since {since}")).collect();
-            if *held > holders.len() {
-                holders.push(format!("{} more", held - holders.len()));
-            }
-            Reply::new(
-                Kind::LockHeld,
-                format!("group {group}: {held} of {slots} slots held by {}", holders.join(", ")),
-            )
-        }
+        Outcome::Refused(refusal) => Reply::new(kind_of(refusal), format!("group {group}: {refusal}")),
         Outcome::Released { since } => Reply::new(
             Kind::Released,
             format!("group {group}: slot of {id} released, held since {since}"),
         ),
         Outcome::NotHeld => Reply::new(Kind::Released, format!("group {group}: {id} holds no slot")),
-        Outcome::SlotsSet { from, to } => Reply::new(Kind::Granted, format!("group {group}: {from} slots, now {to}")),
+        Outcome::Done { changed: true } => Reply::new(Kind::Done, format!("group {group}: done")),
+        Outcome::Done { changed: false } => Reply::new(Kind::Done, format!("group {group}: was so already")),
+    }
+}
+
+fn kind_of(refusal: &Refusal) -> Kind {
+    match refusal {
+        Refusal::Full { .. } => Kind::LockHeld,
+        Refusal::Paused(_) => Kind::Paused,
+        Refusal::Halted(_) => Kind::Halted,
+        Refusal::Settling { .. } => Kind::Settling,
+        Refusal::OtherZone { .. } | Refusal::ZoneOrder { .. } => Kind::OtherZone,
     }
 }
 
@@ -249,6 +290,7 @@ mod tests {
         let expected = ClientParams {
             id: "a".parse().unwrap(),
             group: "b".parse().unwrap(),
+            report: Report::default(),
         };
         for body in [
             r#"{"client_params":{"id":"a","group":"b"}}"#,
@@ -287,30 +329,53 @@ mod tests {
     }
 
     #[test]
+    fn a_report_is_read_where_it_can_be_and_never_in_the_way() {
+        let report = |twinhull: &str| {
+            let body = format!(r#"{{"client_params":{{"id":"a","group":"b"}},"twinhull":{twinhull}}}"#);
+            parse_body(body.as_bytes()).unwrap().report
+        };
+        let full = report(r#"{"version":"1.0.0","target":"1.1.0","zone":"r1","outcome":"rolled-back","later":1}"#);
+        assert_eq!(
+            full,
+            Report {
+                version: Some("1.0.0".to_owned()),
+                target: Some("1.1.0".to_owned()),
+                zone: Some("r1".to_owned()),
+                ending: Some(Ending::RolledBack),
+            }
+        );
+        for nothing in [
+            "null",
+            "1",
+            "[]",
+            r#"{"version":1}"#,
+            r#"{"outcome":"maybe"}"#,
+            r#"{"zone":""}"#,
+            r#"{"zone":"a\n"}"#,
+        ] {
+            assert_eq!(report(nothing), Report::default(), "{nothing}");
+        }
+    }
+
+    #[test]
     fn a_refusal_says_who_holds_what_since_when() {
         let params = ClientParams {
             id: "me".parse().unwrap(),
             group: "default".parse().unwrap(),
+            report: Report::default(),
         };
         let since = "2026-01-01T00:00:00Z".parse().unwrap();
-        let oldest = vec![("X".parse().unwrap(), since)];
-        let one = Outcome::Full {
+        let full = Outcome::Refused(Refusal::Full {
             slots: 1,
             held: 1,
-            oldest: oldest.clone(),
-        };
+            oldest: vec![("X".parse().unwrap(), since)],
+        });
         assert_eq!(
-            answer(&params, &one).value,
-            "group default: 1 of 1 slots held by X since 2026-01-01T00:00:00Z"
-        );
-        let many = Outcome::Full {
-            slots: 5,
-            held: 5,
-            oldest,
-        };
-        assert_eq!(
-            answer(&params, &many).value,
-            "group default: 5 of 5 slots held by X since 2026-01-01T00:00:00Z, 4 more"
+            answer(&params, &full),
+            Reply::new(
+                Kind::LockHeld,
+                "group default: 1 of 1 slots held by X since 2026-01-01T00:00:00Z"
+            )
         );
     }
 }

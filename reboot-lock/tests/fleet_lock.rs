@@ -53,7 +53,7 @@ fn taking_and_releasing_are_idempotent_on_the_wire() {
         .iter()
         .map(|e| e["what"].to_string())
         .collect();
-    assert_eq!(what, ["\"released\"", "\"granted\"", "\"slots\""]);
+    assert_eq!(what, ["\"released\"", "\"granted\"", "\"policy\""]);
 }
 
 #[test]

@@ -14,9 +14,10 @@ use tokio::sync::watch;
 
 use super::CommandError;
 use super::activation::Passed;
-use crate::config::{Config, GroupConfig};
+use crate::config::Config;
 use crate::groups::Groups;
 use crate::names::GroupName;
+use crate::policy::Policy;
 use crate::queue::Clock;
 use crate::server::{self, BasePath, Gate, Listener, Listeners, Tls, Token, token};
 use crate::store::Embedded;
@@ -81,7 +82,7 @@ impl Serve {
         allow_files(config.limits.connections as u64 + OTHER_FILES);
         let store = Arc::new(Embedded::open(&config.store.path)?);
         let clock: Clock = Arc::new(now);
-        let groups = Arc::new(Groups::start(store, clock, &config.slots()).await?);
+        let groups = Groups::start(store, clock, &config.policies()).await?;
         let gate = Arc::new(Gate::new(config.access()?, config.rate()));
         let tls = config.tls_files().map(Tls::new).transpose()?.map(Arc::new);
         let listeners = self.bind(&config, tls.as_ref()).await?;
@@ -127,7 +128,7 @@ impl Serve {
         }
         if !self.groups.is_empty() {
             let groups = self.groups.iter().cloned();
-            config.groups = groups.map(|(name, slots)| (name, GroupConfig { slots })).collect();
+            config.groups = groups.map(|(name, slots)| (name, Policy::with_slots(slots))).collect();
         }
         config.plain_http |= self.plain_http;
         let admin = &mut config.admin;
@@ -203,7 +204,7 @@ impl Serve {
                 if fixed != *started_with {
                     tracing::warn!("other settings than groups and access changed; they need a restart");
                 }
-                match groups.configure(&config.slots()).await {
+                match groups.configure(&config.policies()).await {
                     Ok(()) => tracing::info!("configuration reloaded"),
                     Err(error) => tracing::error!("configuration not reloaded completely: {error}"),
                 }

@@ -4,12 +4,15 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 
-use crate::history::{Change, Event};
+use crate::history::Event;
 use crate::span;
 use crate::status::{GroupStatus, Status};
 
 /// How many events of the history are shown.
 const EVENTS: usize = 10;
+
+/// How many waiting hosts are named for each group.
+const NAMED_WAITING: usize = 3;
 
 /// The tables, with a line end after each line.
 pub(super) fn render(status: &Status) -> String {
@@ -20,6 +23,9 @@ pub(super) fn render(status: &Status) -> String {
     let mut text = columns(&rows);
     if status.groups.iter().any(|group| !group.configured) {
         text.push_str("* no longer configured: grants nothing, waits for its last holder\n");
+    }
+    for group in &status.groups {
+        text.push_str(&notes(group));
     }
     if !status.history.is_empty() {
         text.push('\n');
@@ -81,20 +87,41 @@ fn group_rows(group: &GroupStatus, now: Timestamp) -> Vec<Row> {
     rows
 }
 
+/// What stops a group, and who waits for what.
+fn notes(group: &GroupStatus) -> String {
+    let mut lines = Vec::new();
+    if let Some(pause) = &group.paused {
+        lines.push(format!(
+            "paused since {} by {}: {}",
+            pause.since, pause.by, pause.reason
+        ));
+    }
+    if let Some(halt) = &group.halted {
+        lines.push(format!("halted since {}: {}", halt.since, halt.reason));
+    }
+    for holder in group.holders.iter().filter(|holder| holder.overdue) {
+        lines.push(format!("overdue: {} has not returned", holder.id));
+    }
+    for host in group.waiting_hosts.iter().take(NAMED_WAITING) {
+        lines.push(format!("{} waits since {}: {}", host.id, host.since, host.why));
+    }
+    if group.waiting > NAMED_WAITING {
+        lines.push(format!("{} more wait", group.waiting - NAMED_WAITING));
+    }
+    lines
+        .into_iter()
+        .map(|line| format!("{}: {line}\n", group.name))
+        .collect()
+}
+
 fn event_row(event: &Event) -> Row {
-    let (what, why) = match &event.change {
-        Change::Granted { .. } => ("granted".to_owned(), ""),
-        Change::Released { .. } => ("released".to_owned(), ""),
-        Change::ForcedRelease { reason, .. } => ("forced release".to_owned(), reason.as_str()),
-        Change::Slots { from, to } => (format!("slots {from} -> {to}"), ""),
-    };
     [
         event.at.to_string(),
         event.group.to_string(),
-        what,
+        event.change.summary(),
         event.change.host().map_or_else(|| "-".to_owned(), ToString::to_string),
         event.by.clone(),
-        why.to_owned(),
+        event.change.reason().unwrap_or_default().to_owned(),
     ]
 }
 
@@ -124,7 +151,9 @@ mod tests {
         let status: Status = serde_json::from_str(
             r#"{"now":"2026-01-02T03:05:00Z","groups":[
                 {"name":"default","slots":1,"configured":true,"holders":[{"id":"host-a","since":"2026-01-02T00:00:00Z"}]},
-                {"name":"idle","slots":2,"configured":true,"holders":[]},
+                {"name":"idle","slots":2,"configured":true,"holders":[],"waiting":5,
+                  "paused":{"since":"2026-01-02T00:00:00Z","by":"alice","reason":"audit"},
+                  "waiting_hosts":[{"id":"w","since":"2026-01-02T01:00:00Z","why":"paused"}]},
                 {"name":"old","slots":0,"configured":false,"holders":[
                     {"id":"x","since":"2025-12-31T00:00:00Z"},{"id":"y","since":"2026-01-02T03:04:50Z"}]}],
               "history":[
@@ -142,6 +171,9 @@ idle     2      0     -       -                     -
 old*     0      2     x       2025-12-31T00:00:00Z  2d 03h
                       y       2026-01-02T03:04:50Z  10s
 * no longer configured: grants nothing, waits for its last holder
+idle: paused since 2026-01-02T00:00:00Z by alice: audit
+idle: w waits since 2026-01-02T01:00:00Z: paused
+idle: 2 more wait
 
 WHEN                  GROUP    WHAT            HOST    BY             WHY
 2026-01-02T00:00:00Z  default  granted         host-a  10.0.0.7

@@ -22,12 +22,14 @@ pub(super) fn section(events: &[Event]) -> String {
 }
 
 fn row(event: &Event) -> String {
-    let (class, what, why) = match &event.change {
-        Change::Granted { .. } => ("granted", "granted".to_owned(), ""),
-        Change::Released { .. } => ("released", "released".to_owned(), ""),
-        Change::ForcedRelease { reason, .. } => ("forced", "forced release".to_owned(), reason.as_str()),
-        Change::Slots { from, to } => ("slots-set", format!("slots {from} → {to}"), ""),
+    let class = match &event.change {
+        Change::Granted { .. } => "granted",
+        Change::Released { .. } => "released",
+        Change::ForcedRelease { .. } | Change::TimedOut { .. } => "forced",
+        Change::Policy { .. } => "slots-set",
+        Change::Overdue { .. } | Change::Paused { .. } | Change::Resumed { .. } | Change::Halted { .. } => "stopped",
     };
+    let (what, why) = (event.change.summary(), event.change.reason().unwrap_or_default());
     let host = event.change.host().map_or("–", |host| host.as_str());
     format!(
         "<tr class=\"{class}\"><td data-is=\"When\">{}</td><td data-is=\"Group\">{}</td><td data-is=\"What\">{}</td>\

@@ -4,7 +4,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use proptest::prelude::*;
 
 use super::*;
+use crate::history::Change;
 use crate::names::HostId;
+use crate::policy::Policy;
+use crate::semaphore::Report;
+use crate::semaphore::tests::any_request;
 use crate::store::{Answer, Embedded, Revision, Stored};
 
 /// What a scripted store does with a swap.
@@ -30,7 +34,7 @@ struct Scripted {
 impl Scripted {
     fn new(slots: u32, script: &[Act]) -> Arc<Self> {
         let store = Self::default();
-        store.record.lock().unwrap().1.slots = slots;
+        store.record.lock().unwrap().1.policy = Policy::with_slots(slots);
         store.script.lock().unwrap().extend(script.iter().rev());
         Arc::new(store)
     }
@@ -75,7 +79,7 @@ impl Store for Scripted {
         expected: Revision,
         semaphore: &'a Semaphore,
         events: &'a [Event],
-    ) -> Answer<'a, Result<(), StoreError>> {
+    ) -> Answer<'a, Result<Revision, StoreError>> {
         Box::pin(async move {
             self.swaps.fetch_add(1, Ordering::Relaxed);
             // Others get to run, as with a store that takes its time.
@@ -90,7 +94,7 @@ impl Store for Scripted {
                 }
                 Act::Apply => self.apply(semaphore, events),
             }
-            Ok(())
+            Ok(Revision(self.record.lock().unwrap().0))
         })
     }
 
@@ -114,13 +118,13 @@ fn id(number: usize) -> HostId {
 fn ask(request: Request) -> Ask {
     Ask {
         request,
+        fleet: Fleet::default(),
         by: "test".to_owned(),
-        reason: None,
     }
 }
 
 async fn take(queue: &Queue, number: usize) -> Result<Outcome, AskError> {
-    queue.ask(ask(Request::Take(id(number)))).await
+    queue.ask(ask(Request::Take(id(number), Report::default()))).await
 }
 
 #[tokio::test]
@@ -195,7 +199,7 @@ async fn store_that_is_down_before_anything_is_written_says_so() {
 async fn who_hung_up_while_waiting_gets_no_slot() {
     let store = Scripted::new(2, &[]);
     let queue = queue(&store);
-    let gone = queue.ask(ask(Request::Take(id(1))));
+    let gone = queue.ask(ask(Request::Take(id(1), Report::default())));
     // Polled once, so that it is in the queue, then dropped.
     tokio::select! {
         biased;
@@ -212,9 +216,12 @@ async fn forced_release_is_told_from_an_ordinary_one() {
     let queue = queue(&store);
     take(&queue, 1).await.unwrap();
     let forced = Ask {
-        request: Request::Release(id(1)),
+        request: Request::ForceRelease {
+            id: id(1),
+            reason: "disk died".to_owned(),
+        },
+        fleet: Fleet::default(),
         by: "alice".to_owned(),
-        reason: Some("disk died".to_owned()),
     };
     queue.ask(forced.clone()).await.unwrap();
     // The second time there is nothing to release, and nothing to write down.
@@ -227,14 +234,6 @@ async fn forced_release_is_told_from_an_ordinary_one() {
         matches!(&last.change, Change::ForcedRelease { reason, .. } if reason == "disk died"),
         "{last:?}"
     );
-}
-
-fn any_request() -> impl Strategy<Value = Request> {
-    prop_oneof![
-        4 => (0usize..6).prop_map(|n| Request::Take(id(n))),
-        3 => (0usize..6).prop_map(|n| Request::Release(id(n))),
-        1 => (0u32..4).prop_map(Request::SetSlots),
-    ]
 }
 
 proptest! {
@@ -252,7 +251,7 @@ proptest! {
             let queue = Queue::start(group.clone(), Arc::clone(&store) as Arc<dyn Store>, clock());
             let mut model = Semaphore::default();
             for request in requests {
-                let (next, expected) = step(model, request.clone(), Timestamp::UNIX_EPOCH);
+                let (next, expected, _) = step(model, request.clone(), &Fleet::default(), "test", Timestamp::UNIX_EPOCH);
                 model = next;
                 assert_eq!(queue.ask(ask(request)).await, Ok(expected));
             }

@@ -13,7 +13,7 @@ use super::gate::bearer;
 use super::reply::{printable, read_body};
 use super::{Shared, browser, readers};
 use crate::names::{GroupName, HostId};
-use crate::semaphore::Outcome;
+use crate::semaphore::{Outcome, Report, Request as Ask};
 use crate::wire::{self, Kind, Reply};
 
 /// The longest reason that a person gives, in bytes.
@@ -68,14 +68,18 @@ pub(super) async fn forced_release(
     let ForcedRelease { group, id, reason, .. } = asked;
     let reason = printable("reason", &reason, MAX_REASON)?;
     let _working = origin.place.work();
-    let released = shared.groups.release(&group, id.clone(), by, Some(reason)).await?;
+    let request = Ask::ForceRelease { id: id.clone(), reason };
+    let released = shared.groups.change(&group, request, by).await?;
     shared.live.forget().await;
     Ok(match released {
         Outcome::NotHeld => Reply::new(
             Kind::NotHeld,
             format!("group {group}: {id} holds no slot, nothing to release"),
         ),
-        outcome => wire::answer(&wire::ClientParams { id, group }, &outcome),
+        outcome => {
+            let report = Report::default();
+            wire::answer(&wire::ClientParams { id, group, report }, &outcome)
+        }
     })
 }
 

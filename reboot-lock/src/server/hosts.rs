@@ -49,10 +49,18 @@ async fn answer(question: Question, shared: &Shared, origin: &Origin, request: R
     let by = shared.gate.admit(&params, &headers, origin)?;
     let _working = origin.place.work();
     let outcome = match question {
-        Question::PreReboot => shared.groups.take(&params.group, params.id.clone(), by).await?,
+        Question::PreReboot => {
+            let taken = shared
+                .groups
+                .take(&params.group, params.id.clone(), params.report.clone(), by);
+            taken.await?
+        }
         Question::SteadyState => {
-            let released = shared.groups.release(&params.group, params.id.clone(), by, None);
-            released.await?
+            let report = params.report.clone();
+            shared
+                .groups
+                .release(&params.group, params.id.clone(), report, by)
+                .await?
         }
     };
     Ok(wire::answer(&params, &outcome))

@@ -7,15 +7,17 @@ use jiff::Timestamp;
 use super::{Revision, Store, StoreError};
 use crate::history::{Change, Event};
 use crate::names::GroupName;
+use crate::policy::Policy;
 use crate::semaphore::{Hold, Semaphore};
 
 fn event(group: &GroupName, number: u32) -> Event {
     Event {
         at: Timestamp::UNIX_EPOCH,
         group: group.clone(),
-        change: Change::Slots {
-            from: number,
-            to: number + 1,
+        change: Change::Policy {
+            from: Policy::with_slots(number),
+            to: Policy::with_slots(number + 1),
+            reason: None,
         },
         by: "test".to_owned(),
     }
@@ -23,10 +25,16 @@ fn event(group: &GroupName, number: u32) -> Event {
 
 fn state(slots: u32) -> Semaphore {
     let id = format!("host-{slots}").parse().unwrap();
-    let since = Timestamp::UNIX_EPOCH;
+    let hold = Hold {
+        since: Timestamp::UNIX_EPOCH,
+        zone: None,
+        version: None,
+        overdue: false,
+    };
     Semaphore {
-        slots,
-        holders: [(id, Hold { since })].into(),
+        policy: Policy::with_slots(slots),
+        holders: [(id, hold)].into(),
+        ..Semaphore::default()
     }
 }
 
@@ -47,11 +55,10 @@ pub(crate) async fn check(store: &dyn Store) {
     assert_eq!(again, Err(StoreError::Conflict));
     let first = store.load(&one).await.unwrap();
     assert_eq!(first.semaphore, state(1));
-    store
-        .swap(&one, first.revision, &state(2), &[event(&one, 2), event(&one, 3)])
-        .await
-        .unwrap();
+    let events = [event(&one, 2), event(&one, 3)];
+    let revision = store.swap(&one, first.revision, &state(2), &events).await.unwrap();
     let second = store.load(&one).await.unwrap();
+    assert_eq!(second.revision, revision);
     assert!(second.revision > first.revision);
     let late = store.swap(&one, first.revision, &state(9), &[event(&one, 9)]).await;
     assert_eq!(late, Err(StoreError::Conflict));
@@ -78,7 +85,7 @@ pub(crate) async fn check(store: &dyn Store) {
         let (won, one) = (Arc::clone(&won), &one);
         async move {
             match store.swap(one, second.revision, &state(10 + number), &[]).await {
-                Ok(()) => won.store(10 + number, std::sync::atomic::Ordering::Relaxed),
+                Ok(_) => won.store(10 + number, std::sync::atomic::Ordering::Relaxed),
                 Err(StoreError::Conflict) => {}
                 Err(error) => panic!("{error}"),
             }

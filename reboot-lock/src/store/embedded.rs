@@ -100,7 +100,7 @@ impl Store for Embedded {
         expected: Revision,
         semaphore: &'a Semaphore,
         events: &'a [Event],
-    ) -> Answer<'a, Result<(), StoreError>> {
+    ) -> Answer<'a, Result<Revision, StoreError>> {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
             let swap = Swap {
@@ -115,7 +115,8 @@ impl Store for Embedded {
             sender
                 .try_send(Pending { swap, reply })
                 .map_err(|_| StoreError::Unavailable("the lock store is overloaded; ask again".to_owned()))?;
-            answer.await.unwrap_or_else(|_| Err(closed()))
+            answer.await.unwrap_or_else(|_| Err(closed()))?;
+            Ok(expected.next())
         })
     }
 
@@ -238,7 +239,7 @@ mod tests {
         let path = folder.path().join("lock.redb");
         let group = "g".parse().unwrap();
         let written = Semaphore {
-            slots: 7,
+            policy: crate::policy::Policy::with_slots(7),
             ..Semaphore::default()
         };
         let store = Embedded::open(&path).unwrap();

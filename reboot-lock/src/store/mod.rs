@@ -27,6 +27,13 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Revision(pub u64);
 
+impl Revision {
+    /// The one after this, in a store that counts the changes of each record.
+    pub(crate) fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
 /// The record of one group, as read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
@@ -58,14 +65,14 @@ pub trait Store: Send + Sync {
     fn load<'a>(&'a self, group: &'a GroupName) -> Answer<'a, Result<Stored, StoreError>>;
 
     /// Replaces the record of `group` if its revision is still `expected`, and appends `events` to the history, both or
-    /// neither.
+    /// neither. Returns the new revision.
     fn swap<'a>(
         &'a self,
         group: &'a GroupName,
         expected: Revision,
         semaphore: &'a Semaphore,
         events: &'a [Event],
-    ) -> Answer<'a, Result<(), StoreError>>;
+    ) -> Answer<'a, Result<Revision, StoreError>>;
 
     /// The latest events, newest first, at most `limit`. The store keeps a bounded number.
     fn history(&self, limit: usize) -> Answer<'_, Result<Vec<Event>, StoreError>>;

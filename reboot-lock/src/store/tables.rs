@@ -136,7 +136,7 @@ pub(super) fn commit(db: &Database, swaps: &[Swap]) -> Result<Vec<bool>, TableEr
                 continue;
             }
             let record = Record {
-                revision: revision + 1,
+                revision: swap.expected.next().0,
                 semaphore: swap.semaphore.clone(),
             };
             groups.insert(name, encode(&record, name)?.as_slice())?;

@@ -6,6 +6,7 @@ use redb::Database;
 use super::super::power::Disk;
 use super::*;
 use crate::history::Change;
+use crate::policy::{Policy, Slots};
 
 const COMMITS: u32 = 8;
 
@@ -17,8 +18,16 @@ fn open(disk: &Arc<Disk>) -> Result<Database, TableError> {
 
 fn state(number: u32) -> Semaphore {
     Semaphore {
-        slots: number,
+        policy: Policy::with_slots(number),
         ..Semaphore::default()
+    }
+}
+
+fn policy(from: u32, to: u32) -> Change {
+    Change::Policy {
+        from: Policy::with_slots(from),
+        to: Policy::with_slots(to),
+        reason: None,
     }
 }
 
@@ -31,10 +40,7 @@ fn swap(revision: Revision, number: u32) -> Swap {
         events: vec![Event {
             at: Timestamp::UNIX_EPOCH,
             group,
-            change: Change::Slots {
-                from: number - 1,
-                to: number,
-            },
+            change: policy(number - 1, number),
             by: "test".to_owned(),
         }],
     }
@@ -79,7 +85,10 @@ fn power_cut_at_any_write_keeps_what_was_answered_and_invents_nothing() {
                 (Err(_), None) => continue,
                 (Err(error), Some(durable)) => panic!("cut {cut} after {durable}: {error}"),
             };
-            let found = load(&database, &"g".parse().unwrap()).unwrap().semaphore.slots;
+            let found = load(&database, &"g".parse().unwrap()).unwrap().semaphore;
+            let Slots::Count(found) = found.policy.slots else {
+                panic!("{found:?}")
+            };
             let durable = durable.unwrap_or(0);
             assert!(
                 found == durable || found == durable + 1,
@@ -101,7 +110,7 @@ fn history_is_a_ring() {
     commit(&database, &[swap(revision, 2)]).unwrap();
     let all = history(&database, usize::MAX).unwrap();
     assert_eq!(all.len() as u64, HISTORY_KEPT);
-    assert_eq!(all[0].change, Change::Slots { from: 1, to: 2 });
+    assert_eq!(all[0].change, policy(1, 2));
 }
 
 #[test]
