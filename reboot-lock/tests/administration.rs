@@ -165,6 +165,47 @@ fn holders_and_history_are_lines_for_people_and_json_for_programs() {
 }
 
 #[test]
+fn pause_resume_and_policy_change_what_is_granted_and_name_the_person() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("admin.sock");
+    let server = Server::start(
+        folder.path(),
+        &["--group", "default=1", "--admin-socket", socket.to_str().unwrap()],
+    );
+    let url = server.administration[0].clone();
+    let ask = |arguments: &[&str]| run(&[arguments, &["--group", "default", "--url", &url]].concat());
+    let output = ask(&["pause", "--reason", "release freeze"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let refused = server.take("default", "a");
+    assert_eq!((refused.status, refused.kind().as_str()), (423, "paused"));
+    assert!(
+        refused.value().contains("release freeze") && refused.value().contains("alice"),
+        "{}",
+        refused.value()
+    );
+    assert!(ask(&["resume", "--reason", "over"]).status.success());
+    assert_eq!(server.take("default", "a").status, 200);
+    assert_eq!(server.take("default", "b").status, 423);
+
+    let file = folder.path().join("policy.toml");
+    std::fs::write(&file, "slots = 2\n").unwrap();
+    let file = file.to_str().unwrap();
+    assert_eq!(
+        ask(&["policy", "--set", file]).status.code(),
+        Some(2),
+        "without a reason"
+    );
+    let output = ask(&["policy", "--set", file, "--reason", "weekend"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(server.take("default", "b").status, 200);
+    assert!(text(&ask(&["policy"]).stdout).starts_with("default: slots 2"));
+    let history = text(&run(&["history", "--url", &url]).stdout);
+    for part in ["release freeze", "over", "weekend", "alice (uid "] {
+        assert!(history.contains(part), "{part}: {history}");
+    }
+}
+
+#[test]
 fn failures_have_their_exit_codes() {
     let output = run(&["status", "--url", "unix:/nonexistent/admin.sock"]);
     assert_eq!(output.status.code(), Some(1));
@@ -181,7 +222,9 @@ fn failures_have_their_exit_codes() {
 
 #[test]
 fn help_fits_a_screen_and_shows_examples() {
-    for command in ["", "serve", "status", "holders", "history", "release"] {
+    for command in [
+        "", "serve", "status", "holders", "history", "release", "pause", "resume", "policy",
+    ] {
         let arguments: Vec<_> = [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
         let help = text(&run(&arguments).stdout);
         assert!(help.lines().count() <= 50, "{command}: {} lines", help.lines().count());

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use clap::Args;
 use reqwest::{Method, StatusCode};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::CommandError;
+use super::output::print;
 use crate::config::DEFAULT_ADMIN_SOCKET;
 use crate::server::token;
 use crate::wire::ReplyBody;
@@ -82,6 +84,22 @@ impl Server {
         let body = self.ask(Method::GET, path, None).await?;
         serde_json::from_slice(&body)
             .map_err(|error| CommandError::Server(format!("the answer of {} cannot be understood: {error}", self.url)))
+    }
+
+    /// Asks the administration for the change `body`, and prints what it says.
+    ///
+    /// # Errors
+    /// See [`ask`](Self::ask).
+    pub(super) async fn change(&self, action: &str, body: &impl Serialize) -> Result<(), CommandError> {
+        let body = serde_json::to_vec(body)
+            .map_err(std::io::Error::other)
+            .map_err(CommandError::system("write JSON"))?;
+        let answer = self
+            .ask(Method::POST, &format!("v1/admin/{action}"), Some(body))
+            .await?;
+        let reply: ReplyBody = serde_json::from_slice(&answer)
+            .map_err(|error| CommandError::Server(format!("the server's answer cannot be understood: {error}")))?;
+        print(reply.value + "\n")
     }
 
     /// Asks for `path` (without a leading slash) and returns the body of a 2xx answer.

@@ -4,7 +4,10 @@ mod activation;
 mod client;
 mod history;
 mod holders;
+mod intervene;
+mod operator;
 mod output;
+mod policy;
 mod release;
 mod serve;
 mod status;
@@ -58,6 +61,12 @@ enum Command {
     History(history::History),
     /// Free the slot of a host that will not do so itself; goes into the history
     Release(release::Release),
+    /// Grant nothing in a group until it is resumed
+    Pause(intervene::Intervene),
+    /// End a pause or an automatic halt of a group
+    Resume(intervene::Intervene),
+    /// Show the rules of the groups, or set those of one
+    Policy(policy::PolicyCommand),
 }
 
 /// Why a command failed. The variants of [`Refused`](Self::Refused) are the user's or the fleet's matter, the others are
@@ -126,6 +135,9 @@ impl Arguments {
             Command::Holders(holders) => runtime.block_on(holders.run()),
             Command::History(history) => runtime.block_on(history.run()),
             Command::Release(release) => runtime.block_on(release.run()),
+            Command::Pause(pause) => runtime.block_on(pause.run("pause")),
+            Command::Resume(resume) => runtime.block_on(resume.run("resume")),
+            Command::Policy(policy) => runtime.block_on(policy.run()),
         }
     }
 }

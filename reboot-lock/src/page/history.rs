@@ -23,22 +23,20 @@ pub(super) fn section(events: &[Event]) -> String {
 
 fn row(event: &Event) -> String {
     let class = match &event.change {
-        Change::Granted { .. } => "granted",
-        Change::Released { .. } => "released",
-        Change::ForcedRelease { .. } | Change::TimedOut { .. } => "forced",
-        Change::Policy { .. } => "slots-set",
-        Change::Overdue { .. } | Change::Paused { .. } | Change::Resumed { .. } | Change::Halted { .. } => "stopped",
+        Change::ForcedRelease { .. } | Change::Overdue { .. } | Change::TimedOut { .. } | Change::Halted { .. } => {
+            "bad"
+        }
+        _ => "plain",
     };
-    let (what, why) = (event.change.summary(), event.change.reason().unwrap_or_default());
     let host = event.change.host().map_or("–", |host| host.as_str());
     format!(
         "<tr class=\"{class}\"><td data-is=\"When\">{}</td><td data-is=\"Group\">{}</td><td data-is=\"What\">{}</td>\
          <td data-is=\"Host\"><span class=\"host\">{}</span></td><td data-is=\"By\">{}</td><td data-is=\"Why\">{}</td></tr>\n",
         moment(event.at),
         Text(&event.group),
-        Text(what),
+        Text(event.change.summary()),
         Text(host),
         Text(&event.by),
-        Text(why),
+        Text(event.change.reason().unwrap_or_default()),
     )
 }

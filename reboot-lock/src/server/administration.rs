@@ -6,6 +6,7 @@ use axum::http::HeaderMap;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::connections::Origin;
@@ -13,8 +14,9 @@ use super::gate::bearer;
 use super::reply::{printable, read_body};
 use super::{Shared, browser, readers};
 use crate::names::{GroupName, HostId};
-use crate::semaphore::{Outcome, Report, Request as Ask};
-use crate::wire::{self, Kind, Reply};
+use crate::policy::Policy;
+use crate::semaphore::{Outcome, Request as Ask};
+use crate::wire::{Kind, Reply};
 
 /// The longest reason that a person gives, in bytes.
 pub const MAX_REASON: usize = 500;
@@ -26,6 +28,9 @@ pub(super) const MAX_OPERATOR: usize = 64;
 pub(super) fn router(shared: &Shared) -> Router<Shared> {
     let programs = Router::new()
         .route("/v1/admin/release", post(release))
+        .route("/v1/admin/pause", post(pause))
+        .route("/v1/admin/resume", post(resume))
+        .route("/v1/admin/policy", post(policy))
         .merge(readers::data())
         .layer(middleware::from_fn_with_state(shared.clone(), with_token));
     Router::new()
@@ -50,37 +55,116 @@ pub struct ForcedRelease {
     pub operator: Option<String>,
 }
 
-async fn release(State(shared): State<Shared>, origin: Extension<Origin>, request: Request) -> Result<Reply, Reply> {
-    let body = read_body(&shared, request).await?;
-    let asked: ForcedRelease = serde_json::from_slice(&body)
-        .map_err(|error| Reply::new(Kind::DecodeError, format!("the body is not a forced release: {error}")))?;
-    let by = signature(&shared, &origin, asked.operator.as_deref())?;
-    forced_release(&shared, &origin, asked, by).await
+/// The body of a pause and of its end.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Intervention {
+    /// The group.
+    pub group: GroupName,
+    /// Why; 1 to [`MAX_REASON`] bytes. Goes into the history.
+    pub reason: String,
+    /// Who asks, as they call themselves.
+    #[serde(default)]
+    pub operator: Option<String>,
 }
 
-/// Frees a slot by force, in the name of `by`.
-pub(super) async fn forced_release(
+/// The body of a change of policy.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyChange {
+    /// The group.
+    pub group: GroupName,
+    /// The whole new policy.
+    pub policy: Policy,
+    /// Why; 1 to [`MAX_REASON`] bytes. Goes into the history.
+    pub reason: String,
+    /// Who asks, as they call themselves.
+    #[serde(default)]
+    pub operator: Option<String>,
+}
+
+async fn release(State(shared): State<Shared>, origin: Extension<Origin>, request: Request) -> Result<Reply, Reply> {
+    let ForcedRelease {
+        group,
+        id,
+        reason,
+        operator,
+    } = decode(&shared, request).await?;
+    let by = signature(&shared, &origin, operator.as_deref())?;
+    let reason = printable("reason", &reason, MAX_REASON)?;
+    change(&shared, &origin, &group, by, Ask::ForceRelease { id, reason }).await
+}
+
+async fn pause(State(shared): State<Shared>, origin: Extension<Origin>, request: Request) -> Result<Reply, Reply> {
+    let Intervention {
+        group,
+        reason,
+        operator,
+    } = decode(&shared, request).await?;
+    let by = signature(&shared, &origin, operator.as_deref())?;
+    let reason = printable("reason", &reason, MAX_REASON)?;
+    change(&shared, &origin, &group, by, Ask::Pause { reason }).await
+}
+
+async fn resume(State(shared): State<Shared>, origin: Extension<Origin>, request: Request) -> Result<Reply, Reply> {
+    let Intervention {
+        group,
+        reason,
+        operator,
+    } = decode(&shared, request).await?;
+    let by = signature(&shared, &origin, operator.as_deref())?;
+    let reason = printable("reason", &reason, MAX_REASON)?;
+    change(&shared, &origin, &group, by, Ask::Resume { reason }).await
+}
+
+async fn policy(State(shared): State<Shared>, origin: Extension<Origin>, request: Request) -> Result<Reply, Reply> {
+    let PolicyChange {
+        group,
+        policy,
+        reason,
+        operator,
+    } = decode(&shared, request).await?;
+    policy
+        .check()
+        .map_err(|problem| Reply::new(Kind::InvalidParams, format!("the policy of {group}: {problem}")))?;
+    let by = signature(&shared, &origin, operator.as_deref())?;
+    let reason = printable("reason", &reason, MAX_REASON)?;
+    change(&shared, &origin, &group, by, Ask::SetPolicy { policy, reason }).await
+}
+
+async fn decode<T: DeserializeOwned>(shared: &Shared, request: Request) -> Result<T, Reply> {
+    let body = read_body(shared, request).await?;
+    serde_json::from_slice(&body).map_err(|error| {
+        Reply::new(
+            Kind::DecodeError,
+            format!("the body is not what this endpoint takes: {error}"),
+        )
+    })
+}
+
+/// Makes a change of `group` in the name of `by`.
+pub(super) async fn change(
     shared: &Shared,
     origin: &Origin,
-    asked: ForcedRelease,
+    group: &GroupName,
     by: String,
+    ask: Ask,
 ) -> Result<Reply, Reply> {
-    let ForcedRelease { group, id, reason, .. } = asked;
-    let reason = printable("reason", &reason, MAX_REASON)?;
+    let host = match &ask {
+        Ask::ForceRelease { id, .. } => id.to_string(),
+        _ => String::new(),
+    };
     let _working = origin.place.work();
-    let request = Ask::ForceRelease { id: id.clone(), reason };
-    let released = shared.groups.change(&group, request, by).await?;
+    let outcome = shared.groups.change(group, ask, by).await?;
     shared.live.forget().await;
-    Ok(match released {
-        Outcome::NotHeld => Reply::new(
-            Kind::NotHeld,
-            format!("group {group}: {id} holds no slot, nothing to release"),
-        ),
-        outcome => {
-            let report = Report::default();
-            wire::answer(&wire::ClientParams { id, group, report }, &outcome)
-        }
-    })
+    let (kind, text) = match outcome {
+        Outcome::Released { since } => (Kind::Released, format!("slot of {host} released, held since {since}")),
+        Outcome::NotHeld => (Kind::NotHeld, format!("{host} holds no slot, nothing to release")),
+        Outcome::Done { changed: true } => (Kind::Done, "done".to_owned()),
+        // Nothing but the three above and this one comes of what is asked here.
+        _ => (Kind::Done, "it was so already, nothing changed".to_owned()),
+    };
+    Ok(Reply::new(kind, format!("group {group}: {text}")))
 }
 
 /// Who asks, for the history: the credential, with the name that a person gave before it.

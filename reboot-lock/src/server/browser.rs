@@ -13,13 +13,15 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 
-use super::administration::{ForcedRelease, MAX_OPERATOR, authorise, forced_release, signature};
+use super::administration::{MAX_OPERATOR, MAX_REASON, authorise, change, signature};
 use super::connections::Origin;
 use super::readers::{document, stream};
 use super::reply::{printable, read_body};
 use super::session::Session;
 use super::{Shared, listener::Peer};
+use crate::names::{GroupName, HostId};
 use crate::page::{self, Admin, View};
+use crate::semaphore::Request as Ask;
 use crate::status::Status;
 use crate::wire::{Kind, Reply};
 
@@ -33,6 +35,8 @@ pub(super) fn router() -> Router<Shared> {
         .route("/page/login", post(log_in))
         .route("/page/logout", post(log_out))
         .route("/page/release", post(release))
+        .route("/page/pause", post(pause))
+        .route("/page/resume", post(resume))
 }
 
 async fn show(State(shared): State<Shared>, origin: Extension<Origin>, headers: HeaderMap) -> Response {
@@ -86,38 +90,57 @@ async fn log_out(State(shared): State<Shared>, origin: Extension<Origin>, reques
 }
 
 async fn release(State(shared): State<Shared>, origin: Extension<Origin>, request: Request) -> Response {
+    obey(&shared, &origin, request, |form, reason| {
+        let id = HostId::try_from(field(form, "id")?.to_owned());
+        let id = id.map_err(|error| Reply::new(Kind::InvalidParams, error.to_string()))?;
+        Ok(Ask::ForceRelease { id, reason })
+    })
+    .await
+}
+
+async fn pause(State(shared): State<Shared>, origin: Extension<Origin>, request: Request) -> Response {
+    obey(&shared, &origin, request, |_, reason| Ok(Ask::Pause { reason })).await
+}
+
+async fn resume(State(shared): State<Shared>, origin: Extension<Origin>, request: Request) -> Response {
+    obey(&shared, &origin, request, |_, reason| Ok(Ask::Resume { reason })).await
+}
+
+/// Does what a form asks, and shows the page with what came of it.
+async fn obey(
+    shared: &Shared,
+    origin: &Origin,
+    request: Request,
+    ask: impl FnOnce(&Form, String) -> Result<Ask, Reply>,
+) -> Response {
     let done = async {
-        let (session, form) = checked(&shared, &origin, request).await?;
-        let invalid = |error: crate::names::NameError| Reply::new(Kind::InvalidParams, error.to_string());
-        let asked = ForcedRelease {
-            group: field(&form, "group")?.to_owned().try_into().map_err(invalid)?,
-            id: field(&form, "id")?.to_owned().try_into().map_err(invalid)?,
-            reason: field(&form, "reason")?.to_owned(),
-            operator: None,
-        };
-        let by = signature(&shared, &origin, Some(&session.operator))?;
-        let reply = forced_release(&shared, &origin, asked, by).await?;
+        let (session, form) = checked(shared, origin, request).await?;
+        let group = GroupName::try_from(field(&form, "group")?.to_owned());
+        let group = group.map_err(|error| Reply::new(Kind::InvalidParams, error.to_string()))?;
+        let reason = printable("reason", field(&form, "reason")?, MAX_REASON)?;
+        let asked = ask(&form, reason)?;
+        let by = signature(shared, origin, Some(&session.operator))?;
+        let reply = change(shared, origin, &group, by, asked).await?;
         Ok((session, reply))
     };
     match done.await {
         // Not a redirect with the answer in its address: that could be forged.
         Ok((session, reply)) => {
-            let mut response = document(&shared, &view(&shared, &session), Some(&reply.value)).await;
+            let mut response = document(shared, &view(shared, &session), Some(&reply.value)).await;
             if response.status() == StatusCode::OK {
                 *response.status_mut() = reply.kind.status();
             }
             response
         }
-        Err(reply) => failed(&shared, &reply),
+        Err(reply) => failed(shared, &reply),
     }
 }
 
+/// The fields of a form.
+type Form = HashMap<String, String>;
+
 /// The session and the fields of a form that may be obeyed.
-async fn checked(
-    shared: &Shared,
-    origin: &Origin,
-    request: Request,
-) -> Result<(Session, HashMap<String, String>), Reply> {
+async fn checked(shared: &Shared, origin: &Origin, request: Request) -> Result<(Session, Form), Reply> {
     same_site(request.headers())?;
     let session = session(shared, origin, request.headers())
         .ok_or_else(|| Reply::new(Kind::Unauthorized, "the session has ended; log in again"))?;
@@ -163,7 +186,7 @@ fn set_cookie(shared: &Shared, value: &str, more: &str) -> String {
     )
 }
 
-async fn read_form(shared: &Shared, request: Request) -> Result<HashMap<String, String>, Reply> {
+async fn read_form(shared: &Shared, request: Request) -> Result<Form, Reply> {
     let body = read_body(shared, request).await?;
     let fields = form_urlencoded::parse(&body);
     Ok(fields
@@ -171,7 +194,7 @@ async fn read_form(shared: &Shared, request: Request) -> Result<HashMap<String, 
         .collect())
 }
 
-fn field<'a>(form: &'a HashMap<String, String>, name: &str) -> Result<&'a str, Reply> {
+fn field<'a>(form: &'a Form, name: &str) -> Result<&'a str, Reply> {
     form.get(name)
         .map(String::as_str)
         .ok_or_else(|| Reply::new(Kind::DecodeError, format!("the form has no field `{name}`")))

@@ -48,20 +48,10 @@ async fn answer(question: Question, shared: &Shared, origin: &Origin, request: R
     let params = wire::parse_body(&body)?;
     let by = shared.gate.admit(&params, &headers, origin)?;
     let _working = origin.place.work();
+    let (group, id, report) = (&params.group, params.id.clone(), params.report.clone());
     let outcome = match question {
-        Question::PreReboot => {
-            let taken = shared
-                .groups
-                .take(&params.group, params.id.clone(), params.report.clone(), by);
-            taken.await?
-        }
-        Question::SteadyState => {
-            let report = params.report.clone();
-            shared
-                .groups
-                .release(&params.group, params.id.clone(), report, by)
-                .await?
-        }
+        Question::PreReboot => shared.groups.take(group, id, report, by).await?,
+        Question::SteadyState => shared.groups.release(group, id, report, by).await?,
     };
     Ok(wire::answer(&params, &outcome))
 }

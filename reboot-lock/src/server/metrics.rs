@@ -162,7 +162,7 @@ fn groups(text: &mut Text, status: &Status) {
     text.metric("airlock_config_groups", "gauge", "Configured groups");
     let configured = status.groups.iter().filter(|group| group.configured).count();
     text.value("airlock_config_groups", &[], configured as u64);
-    let gauges: [(&str, &str, OfGroup); 5] = [
+    let gauges: [(&str, &str, OfGroup); 11] = [
         (
             "airlock_config_semaphore_slots",
             "Slots of a group in the configuration",
@@ -183,6 +183,34 @@ fn groups(text: &mut Text, status: &Status) {
             "Whether a slot of the group is held",
             |group, _| u64::from(!group.holders.is_empty()),
         ),
+        (
+            "twinhull_lock_waiting",
+            "Hosts that wait for a slot, as far as this server knows",
+            |group, _| group.waiting as u64,
+        ),
+        (
+            "twinhull_lock_known_hosts",
+            "Hosts of the group, as far as this server knows",
+            |group, _| group.known.into(),
+        ),
+        (
+            "twinhull_lock_overdue",
+            "Holders that have not returned in time",
+            |group, _| group.holders.iter().filter(|holder| holder.overdue).count() as u64,
+        ),
+        (
+            "twinhull_lock_failures",
+            "Hosts that rolled back or did not return since the last resume",
+            |group, _| group.failures.len() as u64,
+        ),
+        (
+            "twinhull_lock_paused",
+            "Whether a person stopped the group",
+            |group, _| u64::from(group.paused.is_some()),
+        ),
+        ("twinhull_lock_halted", "Whether too many hosts failed", |group, _| {
+            u64::from(group.halted.is_some())
+        }),
         (
             "twinhull_lock_oldest_hold_seconds",
             "How long the slot that was taken first has been held; 0 without one",

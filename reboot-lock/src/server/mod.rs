@@ -33,7 +33,7 @@ use tokio::task::JoinSet;
 
 pub(crate) use access::is_pattern;
 pub use access::{Access, Admission};
-pub use administration::{ForcedRelease, MAX_REASON};
+pub use administration::{ForcedRelease, Intervention, MAX_REASON, PolicyChange};
 pub use gate::Gate;
 pub use limits::Limits;
 pub use listener::{BindError, Listener, Peer, PlainHttp};
