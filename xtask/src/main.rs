@@ -6,6 +6,7 @@
 mod artefacts;
 mod bench;
 mod checks;
+mod crash;
 mod distribution;
 #[allow(dead_code, reason = "the first bench that has a peer takes this line away")]
 mod evidence;
@@ -25,6 +26,7 @@ use clap::{Parser, Subcommand};
 
 use artefacts::Artefacts;
 use bench::Bench;
+use crash::Crash;
 use phase::Phases;
 
 #[derive(Parser)]
@@ -67,6 +69,8 @@ enum Command {
     /// Measure, beside peers in the same run: a table, and JSON with `--json FILE`
     #[command(subcommand)]
     Bench(Bench),
+    /// Cut the power at every write of an update, and judge what is left: counts, and JSON with `--json FILE`
+    Crash(Crash),
 }
 
 fn main() -> ExitCode {
@@ -90,6 +94,7 @@ fn run(command: Command) -> Result<()> {
             let artefacts = Artefacts::build(&mut phases, artefacts::DEMO)?;
             artefacts.demo(&mut phases)
         }
+        Command::Crash(crash) => crash.run(&mut phases),
         Command::Images => {
             setup::run(&mut phases)?;
             Artefacts::build(&mut phases, artefacts::ALL).map(|_| ())

@@ -61,6 +61,16 @@ pub(crate) fn give_up(message: &str) -> ! {
     restart()
 }
 
+/// Says why the boot ends here and reboots in the same breath: no sleep, no console, no driver that would have to agree. For
+/// a machine that hangs, where the clock may be what is broken: a sleep begun now might never end.
+pub(crate) fn give_up_at_once(message: &str) -> ! {
+    // The kernel prints it, too. `/dev/console` is left alone: a write to it may wait for good.
+    log(Level::Error, &format!("{message} (rebooting)"));
+    // Restarts without asking any driver. Returns only where there is no such trigger.
+    write_to("/proc/sysrq-trigger", "b");
+    restart()
+}
+
 /// Reboots now. Nothing is flushed: what was mounted for writing is a journalled file system that this program has
 /// hardly touched, and a flush waits for good when the disk is what hangs.
 fn restart() -> ! {

@@ -12,7 +12,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_mins(2);
 pub(crate) fn arm() {
     let clock = thread::Builder::new().name("deadline".to_owned()).spawn(|| {
         thread::sleep(DEADLINE);
-        console::give_up(&format!(
+        console::give_up_at_once(&format!(
             "starting systemd: not reached within {} s; look above for the last step",
             DEADLINE.as_secs()
         ));

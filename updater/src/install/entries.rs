@@ -2,12 +2,12 @@
 
 use twinhull_layout::BootEntry;
 
-use super::InstallError;
+use super::{InstallError, head};
 use crate::host::Running;
 use crate::io::Io;
 
-/// Name of a kernel image that is being written. The loader only looks at `*.efi`.
-pub(super) const UNFINISHED: &str = "twinhull.new";
+/// Name under which earlier agents wrote a kernel image.
+const UNFINISHED: &str = "twinhull.new";
 
 /// Our boot entries, those of the running release apart from the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,8 +16,8 @@ pub struct Entries {
     pub running: Vec<BootEntry>,
     /// Of everything else.
     pub others: Vec<BootEntry>,
-    /// Whether a kernel image was left unfinished.
-    pub unfinished: bool,
+    /// Files that were left unfinished, and boot nothing.
+    pub unfinished: Vec<String>,
 }
 
 /// Reads them. Files with other names are not ours and are not mentioned.
@@ -26,7 +26,11 @@ pub struct Entries {
 /// The EFI system partition cannot be read.
 pub fn our_entries(io: &dyn Io, running: &Running) -> Result<Entries, InstallError> {
     let names = io.entries().map_err(InstallError::esp("list the boot entries"))?;
-    Ok(Entries::of(&names, running))
+    let is_entry = |name: &String| name.parse::<BootEntry>().is_err() || head::is_there(io, name);
+    let (whole, headless): (Vec<String>, Vec<String>) = names.into_iter().partition(is_entry);
+    let mut entries = Entries::of(&whole, running);
+    entries.unfinished.extend(headless);
+    Ok(entries)
 }
 
 impl Entries {
@@ -38,7 +42,7 @@ impl Entries {
         Self {
             running,
             others,
-            unfinished: names.iter().any(|name| name == UNFINISHED),
+            unfinished: names.iter().filter(|name| *name == UNFINISHED).cloned().collect(),
         }
     }
 

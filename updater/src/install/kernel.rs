@@ -3,35 +3,59 @@
 use twinhull_layout::BootEntry;
 use twinhull_trust::ReleaseDocument;
 
-use super::entries::UNFINISHED;
+use super::head::{self, Headless};
 use super::prepare::Plan;
 use super::steps::Timer;
 use super::stream::{self, Image};
 use super::{InstallError, Repository};
 use crate::io::Io;
 
-/// Writes the kernel image under a name that boots nothing, flushes it, and compares what is there. Gives the bytes fetched.
+/// Writes the kernel image as `entry`, all but its first sector, flushes it, compares what is there, and commits. Gives the bytes
+/// fetched. What fails before the commit leaves no file.
 pub(super) fn write(
     io: &dyn Io,
     repository: &mut dyn Repository,
     plan: &Plan,
     release: &ReleaseDocument,
+    entry: &BootEntry,
+    timer: &mut Timer<'_>,
+) -> Result<u64, InstallError> {
+    let name = entry.to_string();
+    let target = Headless::new(io, &name);
+    let fetched = content(io, repository, plan, release, &target, &name, timer).inspect_err(|_| {
+        // It boots nothing, and the next attempt removes it: this is only tidy.
+        let _ = io.remove_entry(&name);
+    })?;
+    // The commit: from here on the next boot tries the new release.
+    head::put(io, &name, &target.head(release.uki.size))?;
+    Ok(fetched)
+}
+
+fn content(
+    io: &dyn Io,
+    repository: &mut dyn Repository,
+    plan: &Plan,
+    release: &ReleaseDocument,
+    target: &Headless<'_>,
+    name: &str,
     timer: &mut Timer<'_>,
 ) -> Result<u64, InstallError> {
     let headers: u64 = plan.kernel.iter().map(|candidate| candidate.payload.header_size).sum();
-    let target = Image::Entry(io, UNFINISHED);
     let fetched = stream::first_that_works(&plan.kernel, |candidate| {
-        io.create_entry(UNFINISHED)
-            .map_err(InstallError::esp("make a file for the kernel image"))?;
+        io.create_entry(name)
+            .map_err(InstallError::esp(format!("make the file {name}")))?;
+        // A long name is several records of a folder: all of them are there before there is any content.
+        io.flush_entries()
+            .map_err(InstallError::esp(format!("flush the name {name}")))?;
         let base = Image::Entry(io, &plan.running_entry);
         stream::apply(repository, candidate, base, target, &mut |offset, bytes| {
             timer.at(offset + bytes.len() as u64);
             Ok(())
         })
     })?;
-    io.flush_entry(UNFINISHED)
+    io.flush_entry(name)
         .map_err(InstallError::esp("flush the kernel image"))?;
-    let found = stream::hash(io, UNFINISHED)?;
+    let found = stream::hash(io, name, target)?;
     if found == release.uki.sha256 {
         Ok(headers + fetched)
     } else {
@@ -40,13 +64,4 @@ pub(super) fn write(
             found: found.to_string(),
         })
     }
-}
-
-/// The commit: from the rename on, the next boot tries the new release. The flush makes it so after a power cut too.
-pub(super) fn commit(io: &dyn Io, entry: &BootEntry) -> Result<(), InstallError> {
-    let name = entry.to_string();
-    io.rename_entry(UNFINISHED, &name)
-        .map_err(InstallError::esp(format!("name the kernel image {name}")))?;
-    io.flush_entries()
-        .map_err(InstallError::esp(format!("flush the new boot entry {name}")))
 }

@@ -1,18 +1,19 @@
 //! The update transaction: a signed release into the inactive slot.
 //!
-//! Each step is durable before the next begins, and the commit is one rename on the EFI system partition. Cut at any point, the
+//! Each step is durable before the next begins, and the commit is one sector on the EFI system partition. Cut at any point, the
 //! running release still boots, and running the transaction again brings it to its end.
 //!
 //! 1. [`prepare`]: refuse what does not belong or does not fit; nothing has changed yet;
-//! 2. [`slot::invalidate`]: the other slot's boot entry goes, then its place in the partition table;
+//! 2. [`slot::invalidate`]: the other slot's boot entry goes, its first sector first, then its place in the partition table;
 //! 3. [`root`]: the root file system is streamed into the slot, its hash tree computed on the way;
 //! 4. [`read_back`]: all of it is read from the medium and compared with the signed root hash;
 //! 5. [`slot::assign`]: the partition table names the slot again;
-//! 6. [`kernel`]: the unified kernel image goes to the EFI system partition under a name that boots nothing, is flushed and
-//!    compared, and gets its name: committed.
+//! 6. [`kernel`]: the unified kernel image goes to the EFI system partition without its first sector, so that it boots nothing,
+//!    is flushed and compared, and gets its first sector ([`head`] says why): committed.
 
 mod entries;
 mod error;
+mod head;
 mod kernel;
 mod prepare;
 mod read_back;
@@ -63,8 +64,8 @@ pub fn install(
     slot::assign(io, running, plan.slot, &release.version, &release.root.root_hash)?;
 
     timer.begin(Step::Kernel, release.uki.size);
-    fetched += kernel::write(io, repository, &plan, release, &mut timer)?;
-    kernel::commit(io, &BootEntry::fresh(release.product.clone(), release.version.clone()))?;
+    let entry = BootEntry::fresh(release.product.clone(), release.version.clone());
+    fetched += kernel::write(io, repository, &plan, release, &entry, &mut timer)?;
     Ok(Installed {
         fetched,
         phases: timer.finish(),

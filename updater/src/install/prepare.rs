@@ -61,7 +61,7 @@ pub(super) fn plan(
         release.root.size,
         "the root",
     )?;
-    let kernel_base = stream::hash(io, &running_entry)?;
+    let kernel_base = stream::hash(io, &running_entry, &stream::Image::Entry(io, &running_entry))?;
     let kernel = candidates(
         repository,
         &release.uki.payloads,
@@ -153,8 +153,12 @@ fn fits_esp(io: &dyn Io, release: &ReleaseDocument, entries: &super::Entries) ->
         .free_for_entries()
         .map_err(InstallError::esp("measure the free space"))?;
     // What will be removed to make room.
-    for entry in &entries.others {
-        let name = entry.to_string();
+    for name in entries
+        .others
+        .iter()
+        .map(ToString::to_string)
+        .chain(entries.unfinished.iter().cloned())
+    {
         available += io
             .entry_size(&name)
             .map_err(InstallError::esp(format!("measure {name}")))?;

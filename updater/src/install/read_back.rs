@@ -4,6 +4,7 @@ use std::io::{self, BufReader, Read};
 
 use twinhull_layout::RootHash;
 use twinhull_layout::table::SlotPartitions;
+use twinhull_payload::ReadAt;
 use twinhull_trust::ReleaseDocument;
 use twinhull_verity::{BLOCK_SIZE, Superblock, VerifyError};
 
@@ -72,20 +73,26 @@ fn verify(
     hash: &RootHash,
     watch: &mut dyn FnMut(u64),
 ) -> Result<Superblock, VerifyError> {
-    let part = |start, size| FromStart {
-        image: Image::Disk(io, start, size),
-        position: 0,
-        size,
-    };
+    let root = Image::Disk(io, partitions.root.start, root_size);
+    let verity = Image::Disk(io, partitions.verity.start, verity_size);
     let watched = Watched {
-        inner: part(partitions.root.start, root_size),
+        inner: part(&root, root_size),
         watch,
     };
     twinhull_verity::verify(
         &mut BufReader::with_capacity(CHUNK, watched),
-        &mut BufReader::with_capacity(CHUNK, part(partitions.verity.start, verity_size)),
+        &mut BufReader::with_capacity(CHUNK, part(&verity, verity_size)),
         hash,
     )
+}
+
+/// The first `size` bytes of `image`.
+fn part(image: &dyn ReadAt, size: u64) -> FromStart<'_> {
+    FromStart {
+        image,
+        position: 0,
+        size,
+    }
 }
 
 struct Watched<'a, 'w> {

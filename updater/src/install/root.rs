@@ -42,7 +42,7 @@ pub(super) fn write(
             repository,
             candidate,
             Image::Root(io),
-            Image::Disk(io, root.start, root.size),
+            &Image::Disk(io, root.start, root.size),
             &mut |offset, bytes| {
                 tree.write_all(bytes)?;
                 timer.at(offset + bytes.len() as u64);

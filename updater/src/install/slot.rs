@@ -5,8 +5,8 @@ use std::io as std_io;
 use twinhull_layout::table::{Medium, SlotContent, SlotPartitions};
 use twinhull_layout::{RootHash, Slot, Table, Version};
 
-use super::InstallError;
-use super::entries::{UNFINISHED, our_entries};
+use super::entries::our_entries;
+use super::{InstallError, head};
 use crate::host::Running;
 use crate::io::Io;
 
@@ -73,16 +73,14 @@ pub(super) fn invalidate(io: &dyn Io, running: &Running, slot: Slot) -> Result<(
     // Never take the last thing that boots.
     entries.way_back()?;
     let mut names: Vec<String> = entries.others.iter().map(ToString::to_string).collect();
-    if entries.unfinished {
-        names.push(UNFINISHED.to_owned());
+    for name in &names {
+        head::take(io, name)?;
     }
+    names.extend(entries.unfinished);
+    // Not flushed: whatever a power cut leaves of the names boots nothing.
     for name in &names {
         io.remove_entry(name)
             .map_err(InstallError::esp(format!("remove {name}")))?;
-    }
-    if !names.is_empty() {
-        io.flush_entries()
-            .map_err(InstallError::esp("flush the removal of old boot entries"))?;
     }
 
     let mut table = table(io)?;

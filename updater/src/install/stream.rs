@@ -64,7 +64,7 @@ impl Target for Image<'_> {
 
 /// Reads an image from front to back, and only `size` bytes of it.
 pub(super) struct FromStart<'a> {
-    pub(super) image: Image<'a>,
+    pub(super) image: &'a dyn ReadAt,
     pub(super) position: u64,
     pub(super) size: u64,
 }
@@ -79,11 +79,11 @@ impl Read for FromStart<'_> {
     }
 }
 
-/// sha256 of a file in the folder of boot entries.
-pub(super) fn hash(io: &dyn Io, name: &str) -> Result<Hex32, InstallError> {
+/// sha256 of the file `name` in the folder of boot entries, read as `image`.
+pub(super) fn hash(io: &dyn Io, name: &str, image: &dyn ReadAt) -> Result<Hex32, InstallError> {
     let failed = || InstallError::esp(format!("read {name}"));
     let mut reader = FromStart {
-        image: Image::Entry(io, name),
+        image,
         position: 0,
         size: io.entry_size(name).map_err(failed())?,
     };
@@ -129,7 +129,7 @@ pub(super) fn apply(
     repository: &mut dyn Repository,
     candidate: &Candidate,
     base: Image<'_>,
-    target: Image<'_>,
+    target: &dyn Target,
     consumer: &mut Consumer<'_>,
 ) -> Result<u64, InstallError> {
     let Candidate { payload, header } = candidate;
@@ -138,7 +138,7 @@ pub(super) fn apply(
         source,
     };
     let base: Option<&dyn ReadAt> = payload.base.map(|_| &base as &dyn ReadAt);
-    let mut applier = Applier::new(header, base, &target).map_err(failed)?;
+    let mut applier = Applier::new(header, base, target).map_err(failed)?;
     applier.resume(consumer).map_err(failed)?;
     let mut attempts = 0;
     loop {

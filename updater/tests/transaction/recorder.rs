@@ -220,7 +220,7 @@ impl Io for Recorder {
     fn flush_entry(&self, name: &str) -> io::Result<()> {
         self.change(Op::FlushEntry(name.to_owned()))?;
         if self.rot_kernel {
-            self.inner.lock().unwrap().machine.entries.get_mut(name).unwrap()[100] ^= 1;
+            self.inner.lock().unwrap().machine.entries.get_mut(name).unwrap()[1000] ^= 1;
         }
         Ok(())
     }

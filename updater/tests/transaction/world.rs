@@ -18,8 +18,10 @@ use uuid::Uuid;
 
 pub(crate) const ARCH: Arch = Arch::host();
 const MIB: u64 = 1024 * 1024;
+/// The EFI system partition: large enough for FAT16.
+pub(crate) const ESP: u64 = 9 * MIB;
 /// Slots of 4 MiB and a table at each end.
-pub(crate) const DISK: u64 = 16 * MIB;
+pub(crate) const DISK: u64 = 24 * MIB;
 const ROOT: u64 = 4 * MIB;
 const VERITY: u64 = MIB;
 
@@ -114,7 +116,7 @@ pub(crate) fn disk(active: &Image, other: Option<&Image>) -> Vec<u8> {
     let (root, verity) = (fits(ROOT, &active.root), fits(VERITY, &active.tree));
     let size = DISK + 2 * (root - ROOT + verity - VERITY);
     let sizes = [
-        (partition::ESP, MIB),
+        (partition::ESP, ESP),
         (partition::root(ARCH), root),
         (partition::root_verity(ARCH), verity),
         (partition::root_verity_signature(ARCH), MIB),
