@@ -427,11 +427,11 @@ fn halt(state: &mut Semaphore, fleet: &Fleet, now: Timestamp, changes: &mut Vec<
     versions.sort_unstable();
     versions.dedup();
     if let [first, rest @ ..] = versions.as_slice() {
-        reason.push_str(&format!(" ({first}"));
-        if !rest.is_empty() {
-            reason.push_str(&format!(" and {} more", rest.len()));
-        }
-        reason.push(')');
+        let more = match rest.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        reason = format!("{reason} ({first}{more})");
     }
     state.halted = Some(Halt {
         since: now,

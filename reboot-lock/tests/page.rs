@@ -175,7 +175,7 @@ struct Browser {
     client: reqwest::Client,
     runtime: tokio::runtime::Runtime,
     session: String,
-    _profile: tempfile::TempDir,
+    profile: tempfile::TempDir,
     // Kept open: a driver whose output nobody takes ends.
     _said: std::io::Lines<BufReader<ChildStdout>>,
 }
@@ -215,10 +215,10 @@ impl Browser {
                 .build()
                 .unwrap(),
             session: format!("http://127.0.0.1:{port}/session"),
-            _profile: profile,
+            profile,
             _said: lines,
         };
-        let profile = browser._profile.path().display();
+        let folder = browser.profile.path().display();
         let arguments = [
             "--headless".to_owned(),
             "--no-sandbox".to_owned(),
@@ -231,7 +231,7 @@ impl Browser {
             "--disable-sync".to_owned(),
             "--hide-scrollbars".to_owned(),
             format!("--window-size={width},{height}"),
-            format!("--user-data-dir={profile}"),
+            format!("--user-data-dir={folder}"),
         ];
         let capabilities = json!({"capabilities": {"alwaysMatch": {
             "goog:chromeOptions": {"args": arguments},
@@ -317,9 +317,10 @@ fn chromium_shows_changes_without_reload_and_releases_by_form() {
          document.querySelector('[name=token]').value = '{token}';\
          document.querySelector('.login').requestSubmit()"
     ));
-    eventually(|| browser.text().contains("Log out"));
+    // The page may be a second older than the host; then it comes live.
+    eventually(|| browser.text().contains("Log out") && browser.text().contains("dead"));
     browser.run(
-        "const form = [...document.querySelectorAll('details form')].find(form => form.elements.id.value === 'dead');\
+        "const form = [...document.querySelectorAll('details form')].find(form => form.elements.id?.value === 'dead');\
          form.closest('details').open = true;\
          form.elements.reason.value = 'disk died';\
          form.requestSubmit(form.querySelector('button'))",

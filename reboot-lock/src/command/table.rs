@@ -111,7 +111,8 @@ fn notes(group: &GroupStatus) -> String {
     lines
         .into_iter()
         .map(|line| format!("{}: {line}\n", group.name))
-        .collect()
+        .collect::<Vec<_>>()
+        .concat()
 }
 
 fn event_row(event: &Event) -> Row {
