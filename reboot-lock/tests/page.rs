@@ -1,4 +1,4 @@
-//! The page as a browser gets it, and as it shows it: a real Chromium, driven over WebDriver.
+//! The page as a browser gets it, and as it shows it: a real Chromium, driven over `WebDriver`.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 

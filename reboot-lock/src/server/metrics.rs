@@ -257,7 +257,7 @@ mod tests {
     fn known_names_and_ours_carry_the_figures() {
         let metrics = Metrics::default();
         metrics.answered(Question::PreReboot, Kind::Granted, Duration::from_millis(3));
-        metrics.answered(Question::PreReboot, Kind::LockHeld, Duration::from_secs(60));
+        metrics.answered(Question::PreReboot, Kind::LockHeld, Duration::from_mins(1));
         let status: Status = serde_json::from_str(
             r#"{"now":"2026-01-01T00:01:00Z","groups":[{"name":"a","slots":3,"configured":true,
                 "holders":[{"id":"x","since":"2026-01-01T00:00:00Z"}]}],"history":[]}"#,
