@@ -1,9 +1,17 @@
 //! The command line.
 
+mod channel;
+mod repo;
+mod rollout;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use twinhull_layout::{Arch, Version};
+
+pub use channel::{ChannelArgs, ChannelCommand, SetArgs};
+pub use repo::{InitArgs, RepoArgs, RepoCommand, RotateArgs};
+pub use rollout::{RolloutCommand, SimulateArgs};
 
 use crate::build::indices::Fetch;
 use crate::{build, publish};
@@ -38,6 +46,18 @@ pub enum Command {
         /// What to do with it.
         #[command(subcommand)]
         command: RepoCommand,
+    },
+    /// Say which release a channel offers, to whom and since when; halt and resume it
+    Channel {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: ChannelCommand,
+    },
+    /// Draw a rollout, or play it through
+    Rollout {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: RolloutCommand,
     },
 }
 
@@ -149,33 +169,6 @@ pub struct PublishArgs {
     /// How hard to compress, from 1 (fast) to 19 (small)
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(i32).range(1..=19))]
     pub level: i32,
-}
-
-/// What to do with a release repository.
-#[derive(Debug, Subcommand)]
-pub enum RepoCommand {
-    /// Make a repository and its keys
-    Init(RepoArgs),
-    /// Show what a repository offers and when its metadata expires
-    Status {
-        /// The release repository
-        #[arg(long, value_name = "DIR")]
-        repo: PathBuf,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-/// A repository with its keys.
-#[derive(Debug, Args)]
-pub struct RepoArgs {
-    /// The release repository
-    #[arg(long, value_name = "DIR")]
-    pub repo: PathBuf,
-    /// The folder for its keys
-    #[arg(long, value_name = "DIR")]
-    pub keys: PathBuf,
 }
 
 impl From<BuildArgs> for build::Options {

@@ -1,7 +1,9 @@
 //! The image builder: a definition in, a bootable A/B disk image and a signed release out.
 
 pub mod build;
+pub mod channel;
 pub mod cli;
+pub mod commands;
 pub mod definition;
 pub mod error;
 pub mod initramfs;
@@ -9,6 +11,7 @@ mod preflight;
 pub mod progress;
 pub mod publish;
 pub mod repository;
+pub mod rollout;
 pub mod summary;
 pub mod tools;
 pub mod tree;

@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use twinhull::build;
-use twinhull::cli::{Cli, Command, RepoArgs, RepoCommand, VmArgs};
+use twinhull::cli::{Cli, Command, VmArgs};
 use twinhull::progress::Progress;
-use twinhull::{publish, repository, summary, vm};
+use twinhull::{commands, publish, summary, vm};
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // Each message carries its cause already.
             eprintln!("twinhull: {error}");
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> anyhow::Result<()> {
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Build(args) => {
             let built = build::run(&args.into(), &Progress::new())?;
@@ -39,30 +39,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             let published = publish::run(&args.into(), &Progress::new())?;
             print!("{}", summary::published(&published));
         }
-        Command::Repo {
-            command: RepoCommand::Init(RepoArgs { repo, keys }),
-        } => {
-            let root = repository::init(&repo, &keys)?;
-            println!(
-                "hosts are to trust {}: build images with --trust-root {}",
-                root.display(),
-                root.display()
-            );
-            println!(
-                "keep root, targets and releases of {} offline once you publish for others",
-                keys.display()
-            );
-        }
-        Command::Repo {
-            command: RepoCommand::Status { repo, json },
-        } => {
-            let status = repository::status(&repo)?;
-            if json {
-                println!("{}", serde_json::to_string_pretty(&status)?);
-            } else {
-                print!("{}", status.to_text(jiff::Timestamp::now()));
-            }
-        }
+        Command::Repo { command } => return Ok(commands::repo(command)?),
+        Command::Channel { command } => commands::channel(command)?,
+        Command::Rollout { command } => commands::rollout(command)?,
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

@@ -10,13 +10,15 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use twinhull_payload::MakeOptions;
 use twinhull_trust::{
-    ChannelDocument, Hex32, Keyring, Package, ReleaseDocument, Repository, RepositoryError, channel_name_is_valid,
+    ChannelDocument, Hex32, Keyring, Package, Pending, ReleaseDocument, Repository, RepositoryError,
+    channel_name_is_valid,
 };
 
 use crate::build::manifest::Manifest;
 use crate::definition::size::Size;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
+use crate::repository::keys::{Outcome, publish_or_stage};
 use image::{Image, Payloads};
 
 /// What the command line asks for.
@@ -47,6 +49,8 @@ pub struct Published {
     pub channel: Option<String>,
     /// Whether anything changed: the very same release again changes nothing.
     pub changed: bool,
+    /// What waits for signatures before hosts can see the release.
+    pub waiting: Vec<Pending>,
 }
 
 /// Publishes a build.
@@ -100,16 +104,28 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Published> {
     let step = progress.step("sign", "sign the release");
     let release = document(&manifest, &payloads)?;
     repository.add_release(&release).map_err(trust("adding the release"))?;
-    if let Some(channel) = &options.channel {
+    // A channel is set with online keys once the release is published.
+    let signed_here = !repository.lacks_offline_keys();
+    if let Some(channel) = options.channel.as_ref().filter(|_| signed_here) {
         offer(&mut repository, &manifest, channel)?;
     }
-    let changed = repository.commit().map_err(trust("signing the repository"))?;
-    step.done(if changed { "signed" } else { "nothing had changed" });
+    let outcome = publish_or_stage(&mut repository)?;
+    step.done(match outcome {
+        Outcome::Published => "signed",
+        Outcome::Unchanged => "nothing had changed",
+        Outcome::Waiting(_) => "left for those who hold the offline keys",
+    });
+    let changed = !matches!(outcome, Outcome::Unchanged);
+    let waiting = match outcome {
+        Outcome::Waiting(pending) => pending,
+        _ => Vec::new(),
+    };
     Ok(Published {
         manifest,
         payloads: payloads.summary(),
-        channel: options.channel.clone(),
+        channel: options.channel.clone().filter(|_| waiting.is_empty()),
         changed,
+        waiting,
     })
 }
 
@@ -174,12 +190,9 @@ fn offer(repository: &mut Repository, manifest: &Manifest, channel: &str) -> Res
     let current = repository
         .channel(&manifest.product, channel)
         .map_err(trust("reading the channel"))?;
-    let mut offered = current.clone().unwrap_or_else(|| ChannelDocument {
-        product: manifest.product.clone(),
-        channel: channel.to_owned(),
-        releases: std::collections::BTreeMap::new(),
-        halted: false,
-    });
+    let mut offered = current
+        .clone()
+        .unwrap_or_else(|| ChannelDocument::new(manifest.product.clone(), channel));
     offered.releases.insert(manifest.arch, manifest.version.clone());
     if current.as_ref() == Some(&offered) {
         return Ok(());

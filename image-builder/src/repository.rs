@@ -1,5 +1,7 @@
 //! Making a release repository, and showing what is in one.
 
+pub mod keys;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +22,15 @@ const MAX_METADATA: u64 = 64 << 20;
 /// # Errors
 /// There is a repository already; files cannot be written.
 pub fn init(folder: &Path, keys: &Path) -> Result<PathBuf> {
-    let made = Repository::init(folder, keys, &Setup::default()).map_err(trust("making the repository"))?;
+    init_with(folder, keys, &Setup::default())
+}
+
+/// As [`init`], with other thresholds and lifetimes.
+///
+/// # Errors
+/// As [`init`].
+pub fn init_with(folder: &Path, keys: &Path, setup: &Setup) -> Result<PathBuf> {
+    let made = Repository::init(folder, keys, setup).map_err(trust("making the repository"))?;
     Ok(made.trusted_root())
 }
 
@@ -126,14 +136,7 @@ impl Status {
         use std::fmt::Write as _;
         let mut text = String::new();
         for channel in &self.channels {
-            let halted = if channel.halted { " (halted)" } else { "" };
-            for (arch, version) in &channel.releases {
-                let _ = writeln!(
-                    text,
-                    "channel {:<10} {} {arch} {version}{halted}",
-                    channel.channel, channel.product
-                );
-            }
+            text.push_str(&crate::channel::to_text(channel));
         }
         for release in &self.releases {
             let _ = writeln!(text, "release {release}");

@@ -11,6 +11,7 @@ use crate::build::check::Checked;
 use crate::definition::size::Size;
 use crate::error::{Doing, Result};
 use crate::publish::Published;
+use crate::repository::keys;
 
 /// The artefacts of a build with apparent and real size, and the next command to try.
 pub fn built(built: &Built) -> Result<String> {
@@ -62,6 +63,14 @@ pub fn published(published: &Published) -> String {
         let _ = writeln!(text, "{:>12}  {what}", size.to_string());
     }
     let name = published.manifest.name();
+    if !published.waiting.is_empty() {
+        let _ = writeln!(
+            text,
+            "{name} is not offered to anybody before it is signed (`twinhull repo sign`):"
+        );
+        text.push_str(&keys::to_text(&published.waiting));
+        return text;
+    }
     let _ = match &published.channel {
         Some(channel) => writeln!(text, "{name} is published, and the channel {channel} offers it"),
         None => writeln!(text, "{name} is published; no channel offers it yet (--channel)"),

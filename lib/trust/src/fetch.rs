@@ -16,6 +16,80 @@ pub trait Fetcher {
     /// # Errors
     /// [`FetchError::NotFound`] only if the repository says that there is no such file.
     fn fetch(&mut self, path: &str, max: u64) -> Result<Box<dyn Read + '_>, FetchError>;
+
+    /// Tells that these files will be asked for next, in this order, whatever the answers are: a fetcher may ask for all of
+    /// them at once, so that they cost one round trip. The client still takes the answers in its own order. Most fetchers
+    /// need not care.
+    fn expect(&mut self, next: &[Expected<'_>]) {
+        let _ = next;
+    }
+
+    /// As [`Fetcher::fetch`], but the file need not be sent again if its `tag` is still this one (HTTP: `ETag` and
+    /// `If-None-Match`). A fetcher that knows no tags always sends it.
+    ///
+    /// # Errors
+    /// As [`Fetcher::fetch`].
+    fn fetch_unless(&mut self, path: &str, max: u64, tag: Option<&str>) -> Result<Answer<'_>, FetchError> {
+        let _ = tag;
+        let content = self.fetch(path, max)?;
+        Ok(Answer::Content { content, tag: None })
+    }
+}
+
+/// A file that will be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected<'a> {
+    /// Its path.
+    pub path: &'a str,
+    /// The tag with which [`Fetcher::fetch_unless`] will be called.
+    pub tag: Option<&'a str>,
+}
+
+/// What came of [`Fetcher::fetch_unless`].
+pub enum Answer<'a> {
+    /// The file is still the one with this tag.
+    Same,
+    /// The file.
+    Content {
+        /// Its bytes.
+        content: Box<dyn Read + 'a>,
+        /// Its tag, if it has one.
+        tag: Option<String>,
+    },
+}
+
+/// The bytes of a file, and its tag if it has one.
+pub(crate) type Tagged = (Vec<u8>, Option<String>);
+
+/// Longer tags are not kept.
+const MAX_TAG: usize = 256;
+
+/// As [`read_bounded`], with a tag; `None` if the file is still the one with this tag.
+///
+/// # Errors
+/// As [`read_bounded`].
+pub(crate) fn read_unless(
+    fetcher: &mut dyn Fetcher,
+    path: &str,
+    max: u64,
+    tag: Option<&str>,
+) -> Result<Option<Tagged>, TrustError> {
+    let started = Instant::now();
+    let failed = |source| TrustError::Fetch {
+        path: path.to_owned(),
+        source,
+    };
+    match fetcher.fetch_unless(path, max, tag).map_err(failed)? {
+        Answer::Same if tag.is_some() => Ok(None),
+        Answer::Same => Err(failed(FetchError::Other(
+            "it is said not to have changed, but nobody asked for that".to_owned(),
+        ))),
+        Answer::Content { mut content, tag } => {
+            let bytes = take(&mut content, path, max, Pace::default(), &mut || started.elapsed())?;
+            let plain = |tag: &String| tag.len() <= MAX_TAG && tag.bytes().all(|byte| byte.is_ascii_graphic());
+            Ok(Some((bytes, tag.filter(plain))))
+        }
+    }
 }
 
 /// Why a file of a repository could not be had.

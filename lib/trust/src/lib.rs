@@ -27,6 +27,9 @@ pub use document::{
     RootImage, UkiImage, channel_name_is_valid, channel_target, release_target,
 };
 pub use error::TrustError;
-pub use fetch::{FetchError, Fetcher};
+pub use fetch::{Answer, Expected, FetchError, Fetcher};
 pub use hex32::{Hex32, NotHex32};
-pub use repository::{Keyring, Repository, RepositoryError, RoleTerms, SecretKey, Setup};
+pub use repository::{
+    KeyChange, Keyring, Pending, PublicKey, Repository, RepositoryError, RoleTerms, SecretKey, Setup, Signer, TokenKey,
+    sign_pending,
+};

@@ -1,6 +1,5 @@
 //! A scenario's own copy of the signed repository, and what it offers.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
@@ -130,12 +129,8 @@ impl Repository {
 
     /// Says what the channel offers from now on.
     fn set_channel(&self, version: &Version) -> Result<()> {
-        let document = ChannelDocument {
-            product: self.product.clone(),
-            channel: CHANNEL.to_owned(),
-            releases: BTreeMap::from([(self.arch, version.clone())]),
-            halted: false,
-        };
+        let mut document = ChannelDocument::new(self.product.clone(), CHANNEL);
+        document.releases.insert(self.arch, version.clone());
         let mut repository = self.open()?;
         repository.set_channel(&document).map_err(|error| self.failed(error))?;
         repository.commit().map(drop).map_err(|error| self.failed(error))

@@ -10,7 +10,7 @@ use twinhull_layout::{Product, Version};
 use twinhull_trust::{Client, SystemClock, TrustError};
 
 use super::confine::confined;
-use super::{Hands, reboot};
+use super::{Hands, choice, reboot};
 use crate::config::{Config, Updates};
 use crate::gates::{self, Observed};
 use crate::health;
@@ -174,16 +174,14 @@ impl Agent {
             Ok(client.channel(&mut repository, &SystemClock, &self.running.product, &updates.channel)?)
         });
         let channel = asked.map_err(|error| error.problem())?;
-        match channel.releases.get(&self.running.arch) {
-            Some(version) => Ok(Offer {
-                version: version.clone(),
-                halted: channel.halted,
-            }),
-            None => Err(Problem::new(
+        let offer = channel.offer(self.running.arch).ok_or_else(|| {
+            Problem::new(
                 "no-release",
                 format!("channel {} offers nothing for {}", updates.channel, self.running.arch),
-            )),
-        }
+            )
+        })?;
+        let id = host_id(&self.paths).map_err(|error| Problem::new("no-id", error))?;
+        choice::offer(&offer, &id, &self.running.version, jiff::Timestamp::now())
     }
 
     fn install_release(&self, version: &Version, watch: &mut dyn FnMut(Progress)) -> Result<Installed, Problem> {

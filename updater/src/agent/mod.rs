@@ -1,6 +1,7 @@
 //! The agent at work: carries out what the state machine decides.
 
 pub mod announce;
+mod choice;
 mod confine;
 mod engine;
 mod hands;

@@ -285,14 +285,9 @@ impl Signed {
 
     pub(crate) fn offer(&self, version: &Version) {
         let mut editor = self.editor();
-        editor
-            .set_channel(&ChannelDocument {
-                product: product(),
-                channel: "stable".to_owned(),
-                releases: BTreeMap::from([(ARCH, version.clone())]),
-                halted: false,
-            })
-            .unwrap();
+        let mut channel = ChannelDocument::new(product(), "stable");
+        channel.releases.insert(ARCH, version.clone());
+        editor.set_channel(&channel).unwrap();
         editor.commit().unwrap();
     }
 

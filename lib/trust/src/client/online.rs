@@ -4,10 +4,14 @@ use jiff::Timestamp;
 
 use super::{Client, floors, limits};
 use crate::metadata::{FileRecord, Role, SNAPSHOT, Snapshot, TIMESTAMP, TimestampRole, envelope};
-use crate::{Fetcher, TrustError, fetch};
+use crate::{Fetcher, Hex32, TrustError, fetch};
 
 pub(super) const TIMESTAMP_FILE: &str = "timestamp.json";
 pub(super) const SNAPSHOT_FILE: &str = "snapshot.json";
+pub(super) const TIMESTAMP_PATH: &str = "metadata/timestamp.json";
+
+/// The sha256 of the kept timestamp and the tag that it came with.
+const TAG_FILE: &str = "timestamp.tag";
 
 impl Client {
     /// Takes the repository's timestamp if it is not older than what was seen.
@@ -16,7 +20,16 @@ impl Client {
         fetcher: &mut dyn Fetcher,
         start: Timestamp,
     ) -> Result<TimestampRole, TrustError> {
-        let bytes = fetch::read_bounded(fetcher, "metadata/timestamp.json", limits::TIMESTAMP)?;
+        // A tag only saves bytes: what is kept is verified again like anything that arrives, and its date is judged anew.
+        let tag = self.kept_tag();
+        let answer = fetch::read_unless(fetcher, TIMESTAMP_PATH, limits::TIMESTAMP, tag.as_deref())?;
+        let (bytes, tag) = match answer {
+            Some(answer) => answer,
+            None => (
+                self.store.read(TIMESTAMP_FILE, limits::TIMESTAMP).unwrap_or_default(),
+                tag,
+            ),
+        };
         let offered: TimestampRole = envelope::open(TIMESTAMP, &bytes, self.root.timestamp())?;
         floors::check(TIMESTAMP, offered.version(), self.floors.timestamp())?;
         floors::check(
@@ -37,8 +50,19 @@ impl Client {
         self.floors.save(&self.store)?;
         if let Some(bytes) = new_bytes {
             self.store.write(TIMESTAMP_FILE, &bytes)?;
+            let kept = tag.map(|tag| format!("{} {tag}", Hex32::sha256_of(&bytes)));
+            self.store.write(TAG_FILE, kept.unwrap_or_default().as_bytes())?;
         }
         Ok(trusted)
+    }
+
+    /// The tag of the kept timestamp, if it is that of the very bytes that are kept and these are still of use.
+    pub(super) fn kept_tag(&self) -> Option<String> {
+        self.kept_timestamp()?;
+        let bytes = self.store.read(TIMESTAMP_FILE, limits::TIMESTAMP)?;
+        let kept = String::from_utf8(self.store.read(TAG_FILE, 1024)?).ok()?;
+        let (hash, tag) = kept.split_once(' ')?;
+        (hash == Hex32::sha256_of(&bytes).to_string()).then(|| tag.to_owned())
     }
 
     /// The timestamp kept from before, if it is whole, signed by today's keys and at or above the floors.

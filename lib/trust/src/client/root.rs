@@ -2,12 +2,12 @@
 
 use jiff::Timestamp;
 
-use super::online::{SNAPSHOT_FILE, TIMESTAMP_FILE};
+use super::online::{SNAPSHOT_FILE, TIMESTAMP_FILE, TIMESTAMP_PATH};
 use super::store::Store;
 use super::{Client, floors, limits};
 use crate::metadata::envelope::{self, Signed};
 use crate::metadata::{ROOT, Role, Root};
-use crate::{FetchError, Fetcher, TrustError, fetch};
+use crate::{Expected, FetchError, Fetcher, TrustError, fetch};
 
 /// The root that came with the system; it must at least be signed by its own keys.
 ///
@@ -65,6 +65,18 @@ fn successor(current: &Root, bytes: &[u8]) -> Result<Root, TrustError> {
 impl Client {
     /// Follows the roots that the repository has, then refuses an expired one.
     pub(super) fn refresh_root(&mut self, fetcher: &mut dyn Fetcher, start: Timestamp) -> Result<(), TrustError> {
+        // The next root comes first, but nearly always there is none: ask for the timestamp in the same round trip.
+        let tag = self.kept_tag();
+        fetcher.expect(&[
+            Expected {
+                path: &format!("metadata/{}.root.json", self.root.version().saturating_add(1)),
+                tag: None,
+            },
+            Expected {
+                path: TIMESTAMP_PATH,
+                tag: tag.as_deref(),
+            },
+        ]);
         for _ in 0..limits::NEW_ROOTS {
             let version = self.root.version().saturating_add(1);
             let bytes = match fetch::read_bounded(fetcher, &format!("metadata/{version}.root.json"), limits::ROOT) {

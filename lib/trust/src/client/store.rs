@@ -8,6 +8,7 @@
 //! | `floors.json` | see [`super::floors`] |
 //! | `roots/N.json` | the root of version N, for each one followed since the root that came with the system |
 //! | `timestamp.json`, `snapshot.json`, `targets.json` | the top-level roles |
+//! | `timestamp.tag` | what the server calls the kept timestamp, so that it need not send it again |
 //! | `delegated/ROLE.json` | delegated targets roles, names percent-encoded |
 //! | `documents/SHA256` | target files that were read as documents, by the sha256 of their names |
 

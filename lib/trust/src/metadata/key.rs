@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
-use ed25519_dalek::{Signature, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::TrustError;
 use crate::metadata::envelope::Signed;
+use crate::metadata::scheme;
 
 /// A public key as metadata writes it (TUF 1.0.x section 4.2). Kinds that are not known stay as they are and verify nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,19 +35,9 @@ impl Key {
     }
 
     /// If this key made `signature` over `message`: what the key is, so that one key under two ids counts once.
-    fn verifies(&self, message: &[u8], signature: &[u8]) -> Option<[u8; 32]> {
-        if (self.keytype.as_str(), self.scheme.as_str()) != ("ed25519", "ed25519") {
-            return None;
-        }
-        let mut public = [0; 32];
-        hex::decode_to_slice(self.keyval.get("public")?.as_str()?, &mut public).ok()?;
-        let signature = Signature::from_slice(signature).ok()?;
-        // Strict: a key of small order would accept one signature for every message.
-        VerifyingKey::from_bytes(&public)
-            .ok()?
-            .verify_strict(message, &signature)
-            .ok()?;
-        Some(public)
+    fn verifies(&self, message: &[u8], signature: &[u8]) -> Option<Vec<u8>> {
+        let public = self.keyval.get("public")?.as_str()?;
+        scheme::verified_by(&self.keytype, &self.scheme, public, message, signature)
     }
 }
 
@@ -71,6 +61,21 @@ impl Delegator<'_> {
     /// # Errors
     /// [`TrustError::Signatures`], naming `role`.
     pub(crate) fn verify(&self, role: &str, signed: &Signed) -> Result<(), TrustError> {
+        let (valid, unknown) = self.count(signed);
+        let threshold = self.role.threshold.get();
+        if valid as u64 >= u64::from(threshold) {
+            return Ok(());
+        }
+        Err(TrustError::Signatures {
+            role: role.to_owned(),
+            valid,
+            threshold,
+            unknown,
+        })
+    }
+
+    /// How many distinct keys of the role signed, and how many signatures are by keys that do not speak for it.
+    pub(crate) fn count(&self, signed: &Signed) -> (usize, usize) {
         let mut by = BTreeSet::new();
         let mut unknown = 0;
         for (keyid, signature) in &signed.signatures {
@@ -80,16 +85,7 @@ impl Delegator<'_> {
                 None => unknown += 1,
             }
         }
-        let threshold = self.role.threshold.get();
-        if by.len() as u64 >= u64::from(threshold) {
-            return Ok(());
-        }
-        Err(TrustError::Signatures {
-            role: role.to_owned(),
-            valid: by.len(),
-            threshold,
-            unknown,
-        })
+        (by.len(), unknown)
     }
 
     /// The keys that speak for the role, in an order that depends on nothing else.

@@ -10,6 +10,7 @@ mod hashes;
 mod key;
 mod pattern;
 mod root;
+mod scheme;
 mod snapshot;
 mod targets;
 mod timestamp;

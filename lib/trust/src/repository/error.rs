@@ -60,6 +60,55 @@ pub enum RepositoryError {
         /// How many there are.
         have: usize,
     },
+    /// A key at hand cannot sign.
+    #[error("cannot sign with key {key}: {why}")]
+    Signer {
+        /// Its id.
+        key: String,
+        /// Why not.
+        why: String,
+    },
+    /// A file in `pending/` does not follow what is published.
+    #[error(
+        "{}: it is version {found} of `{role}` where {wanted} must come next; it was made from an older state of the \
+         repository: remove it and make the change again", path.display()
+    )]
+    Stale {
+        /// The file.
+        path: PathBuf,
+        /// Its role.
+        role: String,
+        /// Its version.
+        found: u64,
+        /// The version that must follow.
+        wanted: u64,
+    },
+    /// There is something in `pending/` already.
+    #[error("{} waits for signatures; sign and publish it, or remove it, before another change of `{role}`", path.display())]
+    Waiting {
+        /// The file.
+        path: PathBuf,
+        /// Its role.
+        role: String,
+    },
+    /// A key to remove that the role does not have.
+    #[error("role `{role}` has no key {key}")]
+    UnknownKey {
+        /// The role.
+        role: String,
+        /// The id given.
+        key: String,
+    },
+    /// A change of keys after which nobody could sign.
+    #[error("role `{role}` would have {keys} keys and need {threshold} of them to sign")]
+    BadKeys {
+        /// The role.
+        role: String,
+        /// Its keys after the change.
+        keys: usize,
+        /// Its threshold after the change.
+        threshold: u32,
+    },
     /// The set-up of a new repository cannot work.
     #[error("role `{role}` cannot have a threshold of {threshold} with {keys} keys")]
     BadTerms {

@@ -104,13 +104,16 @@ impl Repository {
         for folder in ["metadata", "targets", "payloads"] {
             files::make_folder(&directory.join(folder))?;
         }
+        let state = State::new(setup, &keys, clock.now());
         let mut made = Self {
             directory: directory.to_owned(),
-            state: State::new(setup, &keys, clock.now()),
+            published_root: state.root.clone(),
+            state,
             keys,
             clock: Box::new(SystemClock),
             changed: BTreeSet::new(),
             new_files: BTreeMap::new(),
+            given: BTreeMap::new(),
         };
         made.write_first()?;
         Ok(made)

@@ -2,12 +2,15 @@
 //!
 //! A folder need not hold all keys: the host that renews the online roles has only theirs.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{RepositoryError, SecretKey, files};
+use super::secret::key_id;
+use super::{RepositoryError, SecretKey, Signer, files};
 use crate::{Hex32, json};
 
 /// The longest key file, in bytes.
@@ -18,7 +21,51 @@ const MAX_KEYS: usize = 1000;
 
 /// The keys at hand, each with the role it was made for.
 #[derive(Debug, Clone, Default)]
-pub struct Keyring(Vec<(String, SecretKey)>);
+pub struct Keyring {
+    files: Vec<(String, SecretKey)>,
+    tokens: Vec<TokenKey>,
+    others: Vec<Arc<dyn Signer>>,
+}
+
+/// A key on a PKCS#11 token: the file says where, the token signs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenKey {
+    /// The role it was made for.
+    pub role: String,
+    /// The public half.
+    pub public: Hex32,
+    /// The PKCS#11 module, a shared library.
+    pub module: PathBuf,
+    /// The label of the token.
+    pub token: String,
+    /// The label of the key on it.
+    pub label: String,
+}
+
+/// The public half of a key, and the role it was made for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicKey {
+    /// The role.
+    pub role: String,
+    /// The key.
+    pub public: Hex32,
+}
+
+impl PublicKey {
+    /// Reads it from a key file of any kind: with the secret half, without, or on a token.
+    ///
+    /// # Errors
+    /// [`RepositoryError::KeyFile`].
+    pub fn read(path: &Path) -> Result<Self, RepositoryError> {
+        let KeyFile { role, public, .. } = parse(path)?;
+        Ok(Self { role, public })
+    }
+
+    /// The key id in metadata.
+    pub fn id(&self) -> String {
+        key_id(self.public.into())
+    }
+}
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,7 +73,18 @@ struct KeyFile {
     keytype: String,
     role: String,
     public: Hex32,
-    seed: Hex32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seed: Option<Hex32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pkcs11: Option<OnToken>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OnToken {
+    module: PathBuf,
+    token: String,
+    label: String,
 }
 
 impl Keyring {
@@ -43,22 +101,66 @@ impl Keyring {
             }
         }
         paths.sort();
-        paths.iter().map(|path| read(path)).collect::<Result<_, _>>().map(Self)
+        let mut keys = Self::default();
+        for path in paths {
+            keys.read(&path)?;
+        }
+        Ok(keys)
+    }
+
+    /// The keys that are on tokens: who can reach these adds them with [`Keyring::add_signer`].
+    pub fn token_keys(&self) -> &[TokenKey] {
+        &self.tokens
+    }
+
+    /// Adds something else that signs.
+    pub fn add_signer(&mut self, signer: Arc<dyn Signer>) {
+        self.others.push(signer);
+    }
+
+    /// The ids of the keys made for `role`, on tokens or not.
+    pub(super) fn ids_of(&self, role: &str) -> Vec<String> {
+        let tokens = self.tokens.iter().filter(|key| key.role == role);
+        self.of_role(role)
+            .map(SecretKey::id)
+            .chain(tokens.map(|key| key_id(key.public.into())))
+            .collect()
+    }
+
+    /// The signatures over `message` of every key at hand whose id is in `wanted`, by id.
+    pub(super) fn sign(
+        &self,
+        message: &[u8],
+        wanted: &BTreeSet<&str>,
+    ) -> Result<BTreeMap<String, String>, RepositoryError> {
+        let files = self.files.iter().map(|(_, key)| key as &dyn Signer);
+        let others = self.others.iter().map(AsRef::as_ref);
+        let mut signatures = BTreeMap::new();
+        for signer in files.chain(others) {
+            let id = key_id(signer.public());
+            if wanted.contains(id.as_str()) {
+                let signature = signer
+                    .sign(message)
+                    .map_err(|why| RepositoryError::Signer { key: id.clone(), why })?;
+                signatures.insert(id, hex::encode(signature));
+            }
+        }
+        Ok(signatures)
     }
 
     /// Adds a key, made for `role`.
     pub fn add(&mut self, role: &str, key: SecretKey) {
-        self.0.push((role.to_owned(), key));
+        self.files.push((role.to_owned(), key));
     }
 
     /// The keys made for `role`.
-    pub fn of_role<'a>(&'a self, role: &'a str) -> impl Iterator<Item = &'a SecretKey> {
-        self.0.iter().filter(move |(of, _)| of == role).map(|(_, key)| key)
+    pub fn of_role<'a>(&'a self, role: &'a str) -> impl Iterator<Item = &'a SecretKey> + use<'a> {
+        self.files.iter().filter(move |(of, _)| of == role).map(|(_, key)| key)
     }
 
     /// All keys.
     pub fn keys(&self) -> impl Iterator<Item = &SecretKey> {
-        self.0.iter().map(|(_, key)| key)
+        self.files.iter().map(|(_, key)| key)
     }
 
     /// Writes every key that has no file yet into `folder`, mode 0600.
@@ -68,7 +170,7 @@ impl Keyring {
     pub fn save(&self, folder: &Path) -> Result<(), RepositoryError> {
         files::make_folder(folder)?;
         let there = Self::load(folder)?;
-        for (role, key) in &self.0 {
+        for (role, key) in &self.files {
             if there.keys().any(|known| known.public() == key.public()) {
                 continue;
             }
@@ -82,7 +184,8 @@ impl Keyring {
                 keytype: "ed25519".to_owned(),
                 role: role.clone(),
                 public: key.public().into(),
-                seed: key.seed().into(),
+                seed: Some(key.seed().into()),
+                pkcs11: None,
             };
             let bytes = serde_json::to_vec_pretty(&file).unwrap_or_default();
             twinhull_durable::replace(&path, &bytes, 0o600)?;
@@ -91,23 +194,67 @@ impl Keyring {
     }
 }
 
-fn read(path: &Path) -> Result<(String, SecretKey), RepositoryError> {
-    let refused = |why: String| RepositoryError::KeyFile {
+impl Keyring {
+    fn read(&mut self, path: &Path) -> Result<(), RepositoryError> {
+        let file = parse(path)?;
+        match (file.seed, file.pkcs11) {
+            (Some(seed), _) => self.files.push((file.role, SecretKey::from_seed(seed.into()))),
+            (None, Some(OnToken { module, token, label })) => self.tokens.push(TokenKey {
+                role: file.role,
+                public: file.public,
+                module,
+                token,
+                label,
+            }),
+            // A public half is of no use for signing.
+            (None, None) => {}
+        }
+        Ok(())
+    }
+}
+
+impl TokenKey {
+    /// Writes the file that says where the key is, as `path`.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn save(&self, path: &Path) -> Result<(), RepositoryError> {
+        let file = KeyFile {
+            keytype: "ed25519".to_owned(),
+            role: self.role.clone(),
+            public: self.public,
+            seed: None,
+            pkcs11: Some(OnToken {
+                module: self.module.clone(),
+                token: self.token.clone(),
+                label: self.label.clone(),
+            }),
+        };
+        let bytes = serde_json::to_vec_pretty(&file).unwrap_or_default();
+        Ok(twinhull_durable::replace(path, &bytes, 0o644)?)
+    }
+}
+
+fn parse(path: &Path) -> Result<KeyFile, RepositoryError> {
+    let refused = |why: &str| RepositoryError::KeyFile {
         path: path.to_owned(),
-        why,
+        why: why.to_owned(),
     };
     let bytes = files::read(path, MAX_KEY_FILE)?;
     // The parser's message may quote what it found, and that may be a secret: say only where.
-    let bad = |error: serde_json::Error| refused(format!("it is not a key file (line {})", error.line()));
+    let bad = |error: serde_json::Error| refused(&format!("it is not a key file (line {})", error.line()));
     let file: KeyFile = json::parse(&bytes).and_then(serde_json::from_value).map_err(bad)?;
-    let key = SecretKey::from_seed(file.seed.into());
     if file.keytype != "ed25519" {
-        return Err(refused("its type is not `ed25519`".to_owned()));
+        return Err(refused("its type is not `ed25519`"));
     }
-    if key.public() != *file.public.as_bytes() {
-        return Err(refused(
-            "its two halves do not belong together: it is damaged".to_owned(),
-        ));
+    if file.seed.is_some() && file.pkcs11.is_some() {
+        return Err(refused("its key is in it and on a token at once"));
     }
-    Ok((file.role, key))
+    let damaged = file
+        .seed
+        .is_some_and(|seed| SecretKey::from_seed(seed.into()).public() != *file.public.as_bytes());
+    if damaged {
+        return Err(refused("its two halves do not belong together: it is damaged"));
+    }
+    Ok(file)
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `metadata/` | `N.root.json`, `N.targets.json`, `N.releases.json`, `N.channels.json`, `N.snapshot.json`, `timestamp.json` |
 //! | `targets/` | the documents, each as `DIR/SHA256.FILE` |
+//! | `pending/` | new versions of offline roles that wait for signatures; hosts never ask for them |
 //! | `payloads/` | what the documents refer to; written by whoever publishes, before the release is added |
 //!
 //! Any web server can serve it. A reader at any moment, and a writer cut at any moment, find a repository that is whole:
@@ -16,6 +17,8 @@ mod files;
 mod init;
 mod keyring;
 mod open;
+mod pending;
+mod rotate;
 mod secret;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,8 +27,10 @@ use std::path::{Path, PathBuf};
 
 pub use error::RepositoryError;
 pub use init::{RoleTerms, Setup};
-pub use keyring::Keyring;
-pub use secret::SecretKey;
+pub use keyring::{Keyring, PublicKey, TokenKey};
+pub use pending::{Pending, sign_pending};
+pub use rotate::KeyChange;
+pub use secret::{SecretKey, Signer};
 
 use crate::Clock;
 use crate::metadata::{Root, Snapshot, Targets, TimestampRole};
@@ -42,10 +47,14 @@ pub struct Repository {
     keys: Keyring,
     clock: Box<dyn Clock>,
     state: State,
+    /// The root that hosts know; in `state` there may be its successor.
+    published_root: Root,
     /// Roles whose metadata is to get a new version.
     changed: BTreeSet<String>,
     /// Target files to write, by path below the repository.
     new_files: BTreeMap<String, Vec<u8>>,
+    /// New versions of roles that were signed elsewhere, as they are to be published.
+    given: BTreeMap<String, Vec<u8>>,
 }
 
 /// All roles as they are, or as they will be.

@@ -19,30 +19,76 @@ impl Repository {
     /// # Errors
     /// [`RepositoryError::Invalid`] if it does not verify; files that cannot be read.
     pub fn open(directory: &Path, keys: &Keyring) -> Result<Self, RepositoryError> {
-        Ok(Self {
-            directory: directory.to_owned(),
-            keys: keys.clone(),
-            clock: Box::new(SystemClock),
-            state: State::read(directory)?,
-            changed: BTreeSet::new(),
-            new_files: BTreeMap::new(),
-        })
+        let roots = roots(directory)?;
+        let mut newest = None;
+        // A rotation that was cut may have left a root that the timestamp does not fit yet; then the next commit
+        // finishes it, with the very file that hosts may have seen.
+        for (root, bytes) in roots.into_iter().rev() {
+            match State::read(directory, root.clone()) {
+                Ok(state) => {
+                    let mut made = Self {
+                        directory: directory.to_owned(),
+                        keys: keys.clone(),
+                        clock: Box::new(SystemClock),
+                        published_root: state.root.clone(),
+                        state,
+                        changed: BTreeSet::new(),
+                        new_files: BTreeMap::new(),
+                        given: BTreeMap::new(),
+                    };
+                    if let Some((root, bytes)) = newest {
+                        made.state.root = root;
+                        made.changed.insert(ROOT.to_owned());
+                        made.given.insert(ROOT.to_owned(), bytes);
+                    }
+                    return Ok(made);
+                }
+                Err(error) if newest.is_some() => return Err(error),
+                Err(error) if root.version() == 1 => return Err(error),
+                Err(_) => newest = Some((root, bytes)),
+            }
+        }
+        Err(files::failed("open", &directory.join("metadata/root.json"))(
+            std::io::ErrorKind::NotFound.into(),
+        ))
     }
 }
 
+/// The newest root and the one before it, oldest first. `root.json` is only a copy, and written last.
+fn roots(directory: &Path) -> Result<Vec<(Root, Vec<u8>)>, RepositoryError> {
+    let metadata = directory.join("metadata");
+    let invalid = |path: &Path| {
+        let path = path.to_owned();
+        move |source| RepositoryError::Invalid { path, source }
+    };
+    let path = metadata.join("root.json");
+    let bytes = files::read(&path, MAX_METADATA)?;
+    let signed = Signed::parse(ROOT, &bytes).map_err(invalid(&path))?;
+    let root: Root = signed.unverified(ROOT).map_err(invalid(&path))?;
+    root.root().verify(ROOT, &signed).map_err(invalid(&path))?;
+    let mut roots = vec![(root, bytes)];
+    while let Some((last, _)) = roots.last() {
+        let path = metadata.join(format!("{}.root.json", last.version() + 1));
+        if !path.exists() {
+            break;
+        }
+        let bytes = files::read(&path, MAX_METADATA)?;
+        let next: Root = envelope::open(ROOT, &bytes, last.root()).map_err(invalid(&path))?;
+        let signed = Signed::parse(ROOT, &bytes).map_err(invalid(&path))?;
+        next.root().verify(ROOT, &signed).map_err(invalid(&path))?;
+        roots.push((next, bytes));
+    }
+    Ok(roots)
+}
+
 impl State {
-    fn read(directory: &Path) -> Result<Self, RepositoryError> {
+    fn read(directory: &Path, root: Root) -> Result<Self, RepositoryError> {
         let invalid = |source| RepositoryError::Invalid {
             path: directory.to_owned(),
             source,
         };
         let metadata = directory.join("metadata");
         let file = |name: &str| files::read(&metadata.join(name), MAX_METADATA);
-
-        let bytes = file("root.json")?;
-        let signed = Signed::parse(ROOT, &bytes).map_err(invalid)?;
-        let root: Root = signed.unverified(ROOT).map_err(invalid)?;
-        root.root().verify(ROOT, &signed).map_err(invalid)?;
 
         let bytes = file("timestamp.json")?;
         let timestamp: TimestampRole = envelope::open(TIMESTAMP, &bytes, root.timestamp()).map_err(invalid)?;

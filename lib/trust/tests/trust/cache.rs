@@ -73,3 +73,35 @@ fn kept_file_that_is_not_the_listed_one_is_fetched_again() {
         assert!(world.server.take_requests().contains(&world.path_of(role)), "{role}");
     }
 }
+
+#[test]
+fn unchanged_timestamp_is_not_sent_again_and_still_expires() {
+    let mut world = World::new();
+    world.server.tags = true;
+    world.refresh().unwrap();
+    let sent = world.server.sent;
+    world.refresh().unwrap();
+    assert_eq!(world.server.sent, sent);
+    assert_eq!(
+        world.server.expected,
+        ["metadata/2.root.json", "metadata/timestamp.json"]
+    );
+    world.later(24 * 365);
+    assert!(matches!(
+        world.refresh(),
+        Err(twinhull_trust::TrustError::Expired { .. })
+    ));
+}
+
+#[test]
+fn tag_is_not_used_for_a_timestamp_that_is_torn_or_another() {
+    for content in ["", "{}"] {
+        let mut world = World::new();
+        world.server.tags = true;
+        world.refresh().unwrap();
+        let sent = world.server.sent;
+        std::fs::write(world.home_file("timestamp.json"), content).unwrap();
+        world.refresh().unwrap();
+        assert!(world.server.sent > sent);
+    }
+}

@@ -10,5 +10,7 @@ mod delegations;
 mod documents;
 mod mutation;
 mod repository;
+mod rotation;
 mod server;
+mod threat_model;
 mod world;

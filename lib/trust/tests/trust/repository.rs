@@ -14,7 +14,7 @@ use twinhull_trust::{
 use crate::world::{NOW, channel_document, key, product, release_document, version};
 
 /// Reads a repository from its folder, as a web server would serve it.
-struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Fetcher for Folder {
     fn fetch(&mut self, path: &str, _max: u64) -> Result<Box<dyn Read + '_>, FetchError> {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
-use twinhull_trust::{FetchError, Fetcher};
+use twinhull_trust::{Answer, Expected, FetchError, Fetcher};
+
+use crate::world::tag_of;
 
 /// Files by path, and what was asked for.
 #[derive(Default, Clone)]
@@ -12,6 +14,10 @@ pub(crate) struct Server {
     pub(crate) requests: Vec<String>,
     /// Bytes handed out.
     pub(crate) sent: u64,
+    /// Whether it gives tags, and answers that a file is still the same.
+    pub(crate) tags: bool,
+    /// What was announced.
+    pub(crate) expected: Vec<String>,
     /// A file that never ends.
     pub(crate) endless: Option<String>,
 }
@@ -35,6 +41,20 @@ impl Fetcher for Server {
             Box::new(files.get(path).ok_or(FetchError::NotFound)?.as_slice())
         };
         Ok(Box::new(Counted { content, sent }))
+    }
+
+    fn expect(&mut self, next: &[Expected<'_>]) {
+        self.expected = next.iter().map(|one| one.path.to_owned()).collect();
+    }
+
+    fn fetch_unless(&mut self, path: &str, max: u64, tag: Option<&str>) -> Result<Answer<'_>, FetchError> {
+        let current = self.files.get(path).filter(|_| self.tags).map(|bytes| tag_of(bytes));
+        if current.is_some() && current.as_deref() == tag {
+            self.requests.push(path.to_owned());
+            return Ok(Answer::Same);
+        }
+        let content = self.fetch(path, max)?;
+        Ok(Answer::Content { content, tag: current })
     }
 }
 

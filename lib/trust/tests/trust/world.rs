@@ -59,6 +59,11 @@ pub(crate) fn signed_by(signed: &Value, keys: &[SecretKey]) -> Vec<u8> {
         .into_bytes()
 }
 
+/// What a server with tags calls a file.
+pub(crate) fn tag_of(bytes: &[u8]) -> String {
+    format!("\"{}\"", hex::encode(&Sha256::digest(bytes)[..8]))
+}
+
 pub(crate) fn product() -> Product {
     "demo".parse().unwrap()
 }
@@ -283,12 +288,9 @@ fn record(version: u64, bytes: &[u8]) -> Value {
 }
 
 pub(crate) fn channel_document(version: &str) -> ChannelDocument {
-    ChannelDocument {
-        product: product(),
-        channel: "stable".to_owned(),
-        releases: BTreeMap::from([(Arch::X86_64, version.parse().unwrap())]),
-        halted: false,
-    }
+    let mut document = ChannelDocument::new(product(), "stable");
+    document.releases.insert(Arch::X86_64, version.parse().unwrap());
+    document
 }
 
 pub(crate) fn release_document(version: &str, arch: Arch) -> ReleaseDocument {

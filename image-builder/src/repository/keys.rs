@@ -1,0 +1,166 @@
+//! The care of a repository's keys and signatures: rotate, sign, verify, refresh.
+
+use std::path::{Path, PathBuf};
+
+use twinhull_trust::{KeyChange, Keyring, Pending, PublicKey, Repository, sign_pending};
+
+use crate::error::{Doing, Error, Result};
+use crate::publish::trust;
+
+/// What came of a change of the repository.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is published.
+    Published,
+    /// There was nothing to publish.
+    Unchanged,
+    /// It waits for these signatures.
+    Waiting(Vec<Pending>),
+}
+
+/// Publishes the changes of `repository`, or leaves them in `pending/` for those who hold the offline keys.
+///
+/// # Errors
+/// Keys of online roles are missing; files cannot be written.
+pub fn publish_or_stage(repository: &mut Repository) -> Result<Outcome> {
+    if repository.lacks_offline_keys() {
+        let staged = repository.stage().map_err(trust("leaving the change for signatures"))?;
+        return Ok(Outcome::Waiting(staged));
+    }
+    let published = repository.commit().map_err(trust("signing the repository"))?;
+    Ok(if published {
+        Outcome::Published
+    } else {
+        Outcome::Unchanged
+    })
+}
+
+/// Gives a role other keys. `add` are key files, `remove` key ids.
+///
+/// # Errors
+/// There is no such role or key; too few keys would be left; something waits for signatures already.
+pub fn rotate(
+    folder: &Path,
+    keys: &Keyring,
+    role: &str,
+    add: &[PathBuf],
+    remove: Vec<String>,
+    threshold: Option<u32>,
+) -> Result<Outcome> {
+    let add = add
+        .iter()
+        .map(|path| PublicKey::read(path))
+        .collect::<std::result::Result<_, _>>();
+    let change = KeyChange {
+        add: add.map_err(trust("reading the new key"))?,
+        remove,
+        threshold,
+    };
+    let mut repository = Repository::open(folder, keys).map_err(trust("opening the repository"))?;
+    repository.rotate(role, &change).map_err(trust("changing the keys"))?;
+    publish_or_stage(&mut repository)
+}
+
+/// Publishes what waits and has all its signatures, and signs the online roles anew. Needs no offline key.
+///
+/// # Errors
+/// The keys of channels, snapshot or timestamp are missing; a pending file is not what it should be.
+pub fn refresh(folder: &Path, keys: &Keyring) -> Result<Vec<Pending>> {
+    let mut repository = Repository::open(folder, keys).map_err(trust("opening the repository"))?;
+    let waiting = repository
+        .take_pending()
+        .map_err(trust("reading what waits for signatures"))?;
+    repository.renew_online();
+    repository.commit().map_err(trust("signing the repository"))?;
+    Ok(waiting)
+}
+
+/// Adds a signature to each pending file, with the keys made for its role. Returns the roles and how many signatures were
+/// added.
+///
+/// # Errors
+/// A file is not the metadata that its name says; no key at hand was made for any of them.
+pub fn sign(files: &[PathBuf], keys: &Keyring) -> Result<Vec<(String, usize)>> {
+    let mut signed = Vec::new();
+    for path in files {
+        let role = path
+            .file_stem()
+            .map(|stem| stem.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let added = sign_pending(path, &role, keys).map_err(trust("signing"))?;
+        signed.push((role, added));
+    }
+    Ok(signed)
+}
+
+/// The pending files of a repository.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn pending_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let pending = folder.join("pending");
+    if !pending.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut files = Vec::new();
+    for entry in pending.read_dir().doing("read", &pending)? {
+        let path = entry.doing("read", &pending)?.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// What waits for signatures, after everything that is published was verified.
+///
+/// # Errors
+/// The repository or a pending file does not verify.
+pub fn verify(folder: &Path) -> Result<Vec<Pending>> {
+    let repository = Repository::open(folder, &Keyring::default()).map_err(trust("verifying the repository"))?;
+    repository
+        .pending_files()
+        .map_err(trust("reading what waits for signatures"))
+}
+
+/// The keys of a folder.
+///
+/// # Errors
+/// A key file cannot be used; a token cannot be reached.
+pub fn load(folder: &Path) -> Result<Keyring> {
+    Keyring::load(folder).map_err(trust("reading the keys"))
+}
+
+/// One line for each pending file.
+pub fn to_text(pending: &[Pending]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    for one in pending {
+        let _ = write!(
+            text,
+            "pending {} version {}: {} of {} signatures",
+            one.role, one.version, one.signed, one.threshold
+        );
+        if let Some((have, threshold)) = one.before {
+            let _ = write!(text, ", {have} of {threshold} of the root before");
+        }
+        let missing = match one.missing() {
+            0 => "complete: `twinhull repo refresh` publishes it".to_owned(),
+            missing => format!("{missing} missing"),
+        };
+        let _ = writeln!(text, "; {missing}\n  fingerprint {}", one.fingerprint);
+    }
+    text
+}
+
+/// Refuses a folder without pending files.
+///
+/// # Errors
+/// It is empty.
+pub fn some(files: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+    if files.is_empty() {
+        return Err(Error::Usage("nothing waits for a signature".to_owned()));
+    }
+    Ok(files)
+}
