@@ -45,7 +45,7 @@ mod tests {
             // Names as alike as can be.
             let id = format!("host-{number:05}");
             let place = Place::of(&id, &one);
-            tenths[usize::try_from(u128::from(place.0) * 10 >> 64).unwrap()] += 1;
+            tenths[usize::try_from((u128::from(place.0) * 10) >> 64).unwrap()] += 1;
             let early = |place: Place| place.0 < u64::MAX / 10;
             early_twice += u32::from(early(place) && early(Place::of(&id, &two)));
         }

@@ -32,9 +32,9 @@ fn every_test_that_the_threat_model_names_is_there() {
         .lines()
         .filter(|line| line.starts_with("| c") || line.starts_with("| w") || line.starts_with("| a"))
     {
-        let names: Vec<&str> = line.rsplit('|').nth(1).unwrap().split('`').skip(1).step_by(2).collect();
-        assert!(!names.is_empty(), "no test shows: {line}");
-        for name in names {
+        let tests: Vec<&str> = line.rsplit('|').nth(1).unwrap().split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "no test shows: {line}");
+        for name in tests {
             assert!(known.contains(name), "{name} is not a test: {line}");
             named += 1;
         }
