@@ -13,7 +13,7 @@ use crate::{Part, UkiError};
 
 /// Offset of the checksum from the start of the NT headers: signature (4), file header (20), then 64 bytes of
 /// optional header.
-const CHECKSUM_AT: usize = 4 + 20 + 64;
+pub(crate) const CHECKSUM_AT: usize = 4 + 20 + 64;
 
 /// What a section is for, which decides how firmware maps it.
 #[derive(Clone, Copy)]

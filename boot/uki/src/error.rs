@@ -105,6 +105,12 @@ pub enum UkiError {
         /// The section that does not fit.
         section: String,
     },
+    /// The image has no place for a signature, or its certificate table is damaged.
+    #[error("the image cannot carry or does not hold a readable signature: {reason}")]
+    Signature {
+        /// What is wrong.
+        reason: String,
+    },
     /// The image that is read lacks the section.
     #[error("the image has no section {name}; it is not a unified kernel image, or was cut short")]
     NoSection {

@@ -20,7 +20,8 @@ pub(crate) struct Image {
     pub(crate) headers: ImageNtHeaders64,
     pub(crate) sections_at: usize,
     pub(crate) sections: Vec<ImageSectionHeader>,
-    signature_directory_at: Option<usize>,
+    /// Where the directory entry of the certificate table is, if the headers have one.
+    pub(crate) signature_directory_at: Option<usize>,
 }
 
 impl Image {

@@ -9,6 +9,7 @@
 //! table).
 
 mod append;
+mod authenticode;
 mod checksum;
 mod error;
 mod image;
@@ -16,6 +17,7 @@ mod read;
 mod sbat;
 mod uki;
 
+pub use authenticode::{attach_signature, authenticode_digest, signatures, without_signatures};
 pub use error::{Part, UkiError};
 pub use read::{Machine, machine, section};
 pub use uki::{CMDLINE_MAX, Uki};
