@@ -70,6 +70,12 @@ pub fn verity_label(version: &Version) -> String {
     format!("verity_{version}")
 }
 
+/// Label of a partition that holds the signed root hash of `version`.
+#[must_use]
+pub fn signature_label(version: &Version) -> String {
+    format!("sig_{version}")
+}
+
 /// The version that a label made by [`root_label`] or [`verity_label`] names.
 #[must_use]
 pub fn version_of_label(label: &str) -> Option<Version> {

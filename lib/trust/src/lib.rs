@@ -23,8 +23,8 @@ mod repository;
 pub use client::{Client, Floors, Recovered, Refreshed, Target};
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use document::{
-    CHANNEL_PATTERN, ChannelDocument, MAX_DOCUMENT_BYTES, Package, PayloadRef, RELEASE_PATTERN, ReleaseDocument,
-    RootImage, UkiImage, channel_name_is_valid, channel_target, release_target,
+    CHANNEL_PATTERN, ChannelDocument, MAX_DOCUMENT_BYTES, MAX_SIGNATURE_BYTES, Package, PayloadRef, RELEASE_PATTERN,
+    ReleaseDocument, RootImage, UkiImage, channel_name_is_valid, channel_target, release_target,
 };
 pub use error::TrustError;
 pub use fetch::{Answer, Expected, FetchError, Fetcher};

@@ -7,7 +7,7 @@
 //! 2. [`slot::invalidate`]: the other slot's boot entry goes, its first sector first, then its place in the partition table;
 //! 3. [`root`]: the root file system is streamed into the slot, its hash tree computed on the way;
 //! 4. [`read_back`]: all of it is read from the medium and compared with the signed root hash;
-//! 5. [`slot::assign`]: the partition table names the slot again;
+//! 5. [`signature`] and [`slot::assign`]: the signed root hash is written, and the partition table names the slot again;
 //! 6. [`kernel`]: the unified kernel image goes to the EFI system partition without its first sector, so that it boots nothing,
 //!    is flushed and compared, and gets its first sector ([`head`] says why): committed.
 
@@ -19,6 +19,7 @@ mod prepare;
 mod read_back;
 mod repository;
 mod root;
+mod signature;
 mod slot;
 mod steps;
 mod stream;
@@ -61,7 +62,8 @@ pub fn install(
 
     timer.begin(Step::ReadBack, release.root.size);
     read_back::compare(io, &plan, release, &mut timer)?;
-    slot::assign(io, running, plan.slot, &release.version, &release.root.root_hash)?;
+    signature::write(io, &plan, release)?;
+    slot::assign(io, running, plan.slot, release)?;
 
     timer.begin(Step::Kernel, release.uki.size);
     let entry = BootEntry::fresh(release.product.clone(), release.version.clone());

@@ -134,6 +134,11 @@ fn fits_slot(release: &ReleaseDocument, slot: Slot, partitions: &SlotPartitions)
     let sizes = [
         ("the root", root.size, partitions.root.size),
         ("the hash tree", root.verity_size, partitions.verity.size),
+        (
+            "the signed root hash",
+            root.signature.as_ref().map_or(0, |text| text.len() as u64),
+            partitions.signature.size,
+        ),
     ];
     for (what, needed, available) in sizes {
         if needed > available {

@@ -3,7 +3,8 @@
 use std::io as std_io;
 
 use twinhull_layout::table::{Medium, SlotContent, SlotPartitions};
-use twinhull_layout::{RootHash, Slot, Table, Version};
+use twinhull_layout::{Slot, Table};
+use twinhull_trust::ReleaseDocument;
 
 use super::entries::our_entries;
 use super::{InstallError, head};
@@ -100,8 +101,7 @@ pub(super) fn assign(
     io: &dyn Io,
     running: &Running,
     slot: Slot,
-    version: &Version,
-    hash: &RootHash,
+    release: &ReleaseDocument,
 ) -> Result<(), InstallError> {
     let mut table = table(io)?;
     // The table may have been changed by another tool while we wrote: never rename what runs.
@@ -110,7 +110,10 @@ pub(super) fn assign(
             hash: running.root_hash,
         });
     }
-    table.assign(slot, version, hash);
+    table.assign(slot, &release.version, &release.root.root_hash);
+    if release.root.signature.is_some() {
+        table.assign_signature(slot, &release.version);
+    }
     write(io, &table)
 }
 

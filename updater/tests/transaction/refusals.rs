@@ -98,6 +98,27 @@ fn good_release_is_installed_from_what_runs() {
 }
 
 #[test]
+fn signed_root_hash_goes_beside_its_root_and_the_slot_says_so() {
+    let mut case = Case::new();
+    case.release.root.signature = Some("{\"rootHash\":\"\"}".to_owned());
+    case.install().unwrap();
+    let machine = case.io.machine();
+    let slot = oracle::table(&machine)
+        .unwrap()
+        .slot(twinhull_layout::Slot::B, ARCH)
+        .unwrap();
+    assert_eq!(slot.signature.label, "sig_1.1.0");
+    let start = usize::try_from(slot.signature.start).unwrap();
+    assert_eq!(machine.disk[start..start + 16], *b"{\"rootHash\":\"\"}\0");
+
+    let mut unsigned = Case::new();
+    unsigned.install().unwrap();
+    let table = oracle::table(&unsigned.io.machine()).unwrap();
+    let slot = table.slot(twinhull_layout::Slot::B, ARCH).unwrap();
+    assert_eq!(slot.signature.label, "_empty");
+}
+
+#[test]
 fn second_run_finds_everything_in_place_and_fetches_headers_only() {
     let mut case = Case::new();
     case.install().unwrap();

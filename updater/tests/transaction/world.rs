@@ -184,6 +184,7 @@ pub(crate) fn release(new: &Image, base: Option<&Image>) -> (ReleaseDocument, BT
             root_hash: new.hash,
             salt: Hex32::from(new.salt),
             verity_size: new.tree.len() as u64,
+            signature: None,
             payloads: pair(&new.root, root_base),
         },
         uki: UkiImage {

@@ -104,6 +104,15 @@ impl Table {
         );
     }
 
+    /// Marks the signature partition of `slot` as holding the signed root hash of `version`. Without this it stays empty, as
+    /// that of a release that nobody signed. In memory only; see [`Table::write_stages`].
+    pub fn assign_signature(&mut self, slot: Slot, version: &Version) {
+        let number = slot.signature_number();
+        if let Some(id) = self.partition(number).map(|partition| partition.id) {
+            self.rename(number, id, partition::signature_label(version));
+        }
+    }
+
     fn rename(&mut self, number: u32, id: Uuid, label: String) {
         if let Some(partition) = self.partitions.get_mut(&number) {
             partition.id = id;

@@ -12,7 +12,7 @@ mod release;
 
 pub use channel::{ChannelDocument, channel_name_is_valid};
 pub use names::{CHANNEL_PATTERN, RELEASE_PATTERN, channel_target, release_target};
-pub use release::{Package, PayloadRef, ReleaseDocument, RootImage, UkiImage};
+pub use release::{MAX_SIGNATURE_BYTES, Package, PayloadRef, ReleaseDocument, RootImage, UkiImage};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

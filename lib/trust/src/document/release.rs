@@ -20,6 +20,9 @@ const MAX_HEADER_BYTES: u64 = 1 << 28;
 const MAX_PAYLOADS: usize = 1024;
 const MAX_PACKAGES: usize = 100_000;
 
+/// The longest signed root hash, in bytes.
+pub const MAX_SIGNATURE_BYTES: usize = 64 * 1024;
+
 /// The unit of dm-verity, in bytes.
 const BLOCK: u64 = 4096;
 
@@ -57,6 +60,10 @@ pub struct RootImage {
     pub salt: Hex32,
     /// Size of the dm-verity hash partition's content in bytes, a multiple of 4096.
     pub verity_size: u64,
+    /// The content of the partition with the signed root hash (Discoverable Partitions Specification, UAPI.2): JSON text,
+    /// without padding; `None` if the build was not signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
     /// Ways to get it: one full payload, and any number that start from another root.
     pub payloads: Vec<PayloadRef>,
 }
@@ -161,6 +168,13 @@ impl ReleaseDocument {
         if !self.root.size.is_multiple_of(BLOCK) || !self.root.verity_size.is_multiple_of(BLOCK) {
             return Err(format!(
                 "the sizes of the root and its hash tree are not multiples of {BLOCK}"
+            ));
+        }
+        if let Some(signature) = &self.root.signature
+            && (signature.is_empty() || signature.len() > MAX_SIGNATURE_BYTES || signature.contains('\0'))
+        {
+            return Err(format!(
+                "the signed root hash is not 1 to {MAX_SIGNATURE_BYTES} bytes of text"
             ));
         }
         check_size("the UKI", self.uki.size, MAX_UKI_BYTES)?;

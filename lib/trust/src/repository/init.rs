@@ -100,7 +100,7 @@ impl Repository {
                 path: directory.to_owned(),
             });
         }
-        let keys = complete_keys(keys_folder, setup)?;
+        let keys = Keyring::complete(keys_folder, setup)?;
         for folder in ["metadata", "targets", "payloads"] {
             files::make_folder(&directory.join(folder))?;
         }
@@ -120,31 +120,37 @@ impl Repository {
     }
 }
 
-fn complete_keys(folder: &Path, setup: &Setup) -> Result<Keyring, RepositoryError> {
-    files::make_folder(folder)?;
-    let mut keys = Keyring::load(folder)?;
-    for (
-        role,
-        RoleTerms {
-            keys: wanted,
-            threshold,
-            ..
-        },
-    ) in setup.roles()
-    {
-        if threshold == 0 || threshold > wanted || wanted > 100 {
-            return Err(RepositoryError::BadTerms {
-                role,
-                threshold,
+impl Keyring {
+    /// The keys in `folder`, which is made when it is not there, with new ones for each role of `setup` that lacks them.
+    ///
+    /// # Errors
+    /// Terms that cannot work; files that cannot be read or written.
+    pub fn complete(folder: &Path, setup: &Setup) -> Result<Self, RepositoryError> {
+        files::make_folder(folder)?;
+        let mut keys = Self::load(folder)?;
+        for (
+            role,
+            RoleTerms {
                 keys: wanted,
-            });
+                threshold,
+                ..
+            },
+        ) in setup.roles()
+        {
+            if threshold == 0 || threshold > wanted || wanted > 100 {
+                return Err(RepositoryError::BadTerms {
+                    role,
+                    threshold,
+                    keys: wanted,
+                });
+            }
+            for _ in keys.of_role(role).count()..wanted as usize {
+                keys.add(role, SecretKey::generate()?);
+            }
         }
-        for _ in keys.of_role(role).count()..wanted as usize {
-            keys.add(role, SecretKey::generate()?);
-        }
+        keys.save(folder)?;
+        Ok(keys)
     }
-    keys.save(folder)?;
-    Ok(keys)
 }
 
 fn role_keys(keys: &Keyring, role: &str, threshold: u32) -> RoleKeys {
