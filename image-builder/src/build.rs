@@ -24,10 +24,11 @@ use uuid::Uuid;
 use crate::definition::Definition;
 use crate::definition::size::Size;
 use crate::error::{Doing, Error, Result};
+use crate::keys::BuildKeys;
 use crate::progress::Progress;
 use crate::tools::Log;
 use crate::work::{IfBusy, Work};
-use crate::{initramfs, preflight, tree};
+use crate::{initramfs, preflight, sbom, tree};
 use manifest::Manifest;
 use record::Record;
 
@@ -50,6 +51,8 @@ pub struct Options {
     pub debs: Vec<PathBuf>,
     /// The static `init` of the image's architecture.
     pub init: PathBuf,
+    /// The folder of keys to sign with.
+    pub keys: Option<PathBuf>,
     /// The log of the tools' output; by default beside the artefacts.
     pub log: Option<PathBuf>,
     /// Whether to make everything anew and compare it with what the cache gave.
@@ -69,6 +72,8 @@ pub struct Context<'a> {
     pub options: &'a Options,
     /// What to build.
     pub definition: &'a Definition,
+    /// What to sign with; nothing for an image without Secure Boot.
+    pub keys: Option<BuildKeys>,
     /// Where the tools' output goes.
     pub log: Log,
     /// A folder beside the artefacts for everything unfinished; removed at the end, whatever the end is.
@@ -124,6 +129,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Built> {
     preflight::file(&options.init, "--init")?;
     preflight::file(&options.trust_root, "--trust-root")?;
     preflight::root()?;
+    let keys = options.keys.as_deref().map(BuildKeys::open).transpose()?;
     let cache = absolute(&options.cache)?;
     let output = absolute(&options.output)?;
     let options = &Options {
@@ -140,6 +146,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Built> {
     let context = Context {
         options,
         definition: &definition,
+        keys,
         log: Log::create(&log)?,
         work: work.path().to_owned(),
     };
@@ -175,7 +182,8 @@ fn unchanged(context: &Context<'_>, entry: &Path, progress: &Progress) -> Result
     step.done("nothing has changed, and the artefacts are as they were made");
     let manifest = files
         .iter()
-        .find(|file| file.extension().is_some_and(|ending| ending == "json"));
+        // The bill of materials is JSON as well; the manifest comes last.
+        .rfind(|file| file.extension().is_some_and(|ending| ending == "json"));
     let manifest = manifest.ok_or_else(|| Error::Content("the record of the build names no manifest".into()))?;
     Ok(Some(Built {
         manifest: Manifest::read(manifest)?,
@@ -235,7 +243,11 @@ fn steps(context: &Context<'_>, name: &str, progress: &Progress) -> Result<Built
 
     let step = progress.step("uki", "assemble the unified kernel image");
     let boot = kernel::run(context, &packages, &tree, &initramfs, verity.root_hash())?;
-    step.done(&Size(boot.uki.len() as u64).to_string());
+    let signed = match &context.keys {
+        Some(keys) => format!("signed by {}", keys.database.certificate.subject()),
+        None => "not signed (--keys)".to_owned(),
+    };
+    step.done(&format!("{}, {signed}", Size(boot.uki.len() as u64)));
 
     let step = progress.step("disk", "assemble the disk");
     let disk = disk::run(context, &root, &verity, &boot, packages.time)?;
@@ -283,7 +295,14 @@ fn into_place(
         fs::rename(from, &to).doing("move into place", &to)?;
         files.push(to);
     }
-    for (bytes, ending) in [(uki, "efi"), (manifest.to_json()?.as_bytes(), "json")] {
+    let packages = sbom::list(manifest);
+    let bill = sbom::spdx(manifest, &context.definition.suite)?;
+    for (bytes, ending) in [
+        (uki, "efi"),
+        (packages.as_bytes(), "packages"),
+        (bill.as_bytes(), "spdx.json"),
+        (manifest.to_json()?.as_bytes(), "json"),
+    ] {
         let to = target(ending);
         twinhull_durable::replace(&to, bytes, 0o644)?;
         files.push(to);

@@ -39,6 +39,26 @@ pub enum Command {
     Check(CheckArgs),
     /// Boot an image in a virtual machine, with its console in the terminal
     Vm(VmArgs),
+    /// Recompute everything that an image says about itself, and say whether it agrees
+    Inspect(InspectArgs),
+    /// Show what changed between two builds, and what the update costs
+    Diff {
+        /// The manifest of the old build
+        #[arg(value_name = "OLD")]
+        old: PathBuf,
+        /// The manifest of the new build
+        #[arg(value_name = "NEW")]
+        new: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make the keys that images and releases are signed with
+    Keys {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
     /// Publish a build as a signed release and let a channel offer it
     Publish(PublishArgs),
     /// Make or look at a release repository: a plain folder of static files
@@ -79,6 +99,9 @@ pub struct BuildArgs {
     /// The static init of the image's architecture
     #[arg(long, value_name = "FILE")]
     pub init: PathBuf,
+    /// The folder of keys to sign with for Secure Boot (twinhull keys init); without it nothing is signed
+    #[arg(long, value_name = "DIR")]
+    pub keys: Option<PathBuf>,
     /// The folder that gets the artefacts
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub output: PathBuf,
@@ -148,6 +171,45 @@ pub struct VmArgs {
     pub accelerator: Option<String>,
 }
 
+/// What is inspected.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit status: 0 everything agrees, 1 something does not, 2 it could not be read.")]
+pub struct InspectArgs {
+    /// A raw disk image, or the manifest of a build (NAME.json with NAME.raw beside it)
+    #[arg(value_name = "IMAGE")]
+    pub image: PathBuf,
+    /// The certificate that root hashes must be signed by (verity.crt of the folder of keys)
+    #[arg(long, value_name = "FILE")]
+    pub certificate: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Make what is missing: PK, KEK, db and their enrolment files, the verity key, the release keys
+    Init {
+        /// The folder for the keys
+        #[arg(long, value_name = "DIR")]
+        keys: PathBuf,
+        /// Who the certificates name
+        #[arg(long, default_value = "Twinhull")]
+        name: String,
+    },
+    /// Sign one EFI program with the key db
+    Sign {
+        /// The folder of keys
+        #[arg(long, value_name = "DIR")]
+        keys: PathBuf,
+        /// The program
+        program: PathBuf,
+        /// Where the signed program goes
+        target: PathBuf,
+    },
+}
+
 /// What is published where.
 #[derive(Debug, Args)]
 pub struct PublishArgs {
@@ -179,6 +241,7 @@ impl From<BuildArgs> for build::Options {
             arch,
             trust_root,
             init,
+            keys,
             output,
             cache,
             debs,
@@ -197,6 +260,7 @@ impl From<BuildArgs> for build::Options {
             cache,
             debs,
             init,
+            keys,
             log,
             no_cache,
             refresh,

@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use twinhull::build;
-use twinhull::cli::{Cli, Command, VmArgs};
+use twinhull::cli::{Cli, Command, InspectArgs, KeysCommand, VmArgs};
 use twinhull::progress::Progress;
-use twinhull::{commands, publish, summary, vm};
+use twinhull::sign::Certificate;
+use twinhull::{commands, diff, inspect, keys, publish, summary, vm};
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {
@@ -18,6 +19,11 @@ fn main() -> ExitCode {
         }
     }
 }
+
+/// An image could be read and contradicts itself.
+const DISAGREES: u8 = 1;
+/// An image could not be read.
+const UNREADABLE: u8 = 2;
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
@@ -35,6 +41,24 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             memory,
             accelerator,
         }) => match vm::run(&image, memory, accelerator.as_deref())? {},
+        Command::Inspect(arguments) => return inspect(&arguments),
+        Command::Diff { old, new, json } => {
+            let difference = diff::run(&old, &new)?;
+            if json {
+                println!("{}", serde_json::to_string_pretty(&difference)?);
+            } else {
+                print!("{}", difference.to_text());
+            }
+        }
+        Command::Keys {
+            command: KeysCommand::Init { keys, name },
+        } => print!("{}", keys::init(&keys, &name)?.to_text()),
+        Command::Keys {
+            command: KeysCommand::Sign { keys, program, target },
+        } => {
+            let signer = keys::sign(&keys, &program, &target)?;
+            println!("{} is signed by {signer}", target.display());
+        }
         Command::Publish(args) => {
             let published = publish::run(&args.into(), &Progress::new())?;
             print!("{}", summary::published(&published));
@@ -44,4 +68,25 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Rollout { command } => commands::rollout(command)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn inspect(arguments: &InspectArgs) -> anyhow::Result<ExitCode> {
+    let certificate = arguments.certificate.as_deref().map(Certificate::read).transpose();
+    let report = match certificate.and_then(|certificate| inspect::run(&arguments.image, certificate.as_ref())) {
+        Ok(report) => report,
+        Err(error) => {
+            eprintln!("twinhull: {error}");
+            return Ok(ExitCode::from(UNREADABLE));
+        }
+    };
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print!("{}", report.to_text());
+    }
+    Ok(if report.agrees() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(DISAGREES)
+    })
 }

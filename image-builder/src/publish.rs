@@ -19,6 +19,7 @@ use crate::definition::size::Size;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::repository::keys::{Outcome, publish_or_stage};
+use crate::sign::verity::Signature;
 use image::{Image, Payloads};
 
 /// What the command line asks for.
@@ -165,6 +166,7 @@ fn document(manifest: &Manifest, payloads: &Payloads) -> Result<ReleaseDocument>
             root_hash: manifest.root.root_hash,
             salt: hex(&manifest.root.salt)?,
             verity_size: manifest.root.verity_size,
+            signature: manifest.root.signature.as_ref().map(Signature::to_text).transpose()?,
             payloads: payloads.of("root"),
         },
         uki: twinhull_trust::UkiImage {

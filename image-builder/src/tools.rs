@@ -10,6 +10,7 @@ pub mod dpkg_deb;
 pub mod mkfs_erofs;
 pub mod mkfs_ext4;
 pub mod mmdebstrap;
+pub mod openssl;
 pub mod qemu_img;
 pub mod systemd;
 pub mod tar;

@@ -66,6 +66,7 @@ impl World {
                 root_hash: *tree.root_hash(),
                 salt: salt.to_string(),
                 verity_size: tree.as_bytes().len() as u64,
+                signature: None,
             },
             uki: UkiImage {
                 size: uki.len() as u64,

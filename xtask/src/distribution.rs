@@ -48,6 +48,12 @@ pub(crate) const PACKAGES: &[Package] = &[
     package("chromium", "tests look at the lock's page with a real browser"),
     package("chromium-driver", "drives that browser"),
     package("dosfstools", "tests check our EFI system partitions with fsck.fat"),
+    package("openssl", "makes the keys and certificates that images are signed with"),
+    package(
+        "sbsigntool",
+        "tests compare our Secure Boot signatures with sbverify's view",
+    ),
+    package("softhsm2", "tests sign with a key on a PKCS #11 token"),
 ];
 
 impl Package {

@@ -72,10 +72,18 @@ pub(super) fn run(context: &Context<'_>, root: &Root, verity: &Tree, boot: &Boot
     file.write_all_at(verity.as_bytes(), place(Slot::A.verity_number())?.0)
         .doing("write the tree of hashes into", &path)?;
 
+    if let Some(signature) = &boot.root_signature {
+        file.write_all_at(signature.to_text()?.as_bytes(), place(Slot::A.signature_number())?.0)
+            .doing("write the signed root hash into", &path)?;
+    }
+
     state(context, &file, &path, place(partition::STATE_NUMBER)?.0, time)?;
 
     let table = Table::create(size, SECTOR, identifier("disk"), partitions).and_then(|mut table| {
         table.assign(Slot::A, &options.version, verity.root_hash());
+        if boot.root_signature.is_some() {
+            table.assign_signature(Slot::A, &options.version);
+        }
         table.write(&file)
     });
     table.map_err(|error| {

@@ -30,13 +30,19 @@ pub(super) fn write(
 
 /// The files of the ESP. A random seed is not among them: it would be the same on every host.
 fn files<'a>(arch: Arch, entry: &BootEntry, boot: &'a Boot) -> Vec<(String, &'a [u8])> {
-    vec![
+    let mut files: Vec<(String, &[u8])> = vec![
         // The first name is where firmware looks on a disk it does not know, the second is what systemd's tools look after.
         (format!("EFI/BOOT/BOOT{}.EFI", arch.efi().to_uppercase()), &boot.loader),
         (format!("EFI/systemd/systemd-boot{}.efi", arch.efi()), &boot.loader),
         (format!("{}/{entry}", paths::ENTRIES), &boot.uki),
         ("loader/loader.conf".into(), LOADER_CONF.as_bytes()),
-    ]
+    ];
+    // systemd-boot enrols from the folder `auto` by itself in a virtual machine whose firmware has no keys yet; elsewhere a
+    // person chooses it in the menu (loader.conf(5), secure-boot-enroll).
+    for (name, content) in &boot.enrolment {
+        files.push((format!("loader/keys/auto/{name}"), content));
+    }
+    files
 }
 
 #[cfg(test)]
@@ -48,6 +54,8 @@ mod tests {
         let boot = Boot {
             uki: b"uki".to_vec(),
             loader: b"loader".to_vec(),
+            root_signature: None,
+            enrolment: vec![("PK.auth".into(), b"pk".to_vec())],
         };
         let entry = BootEntry::blessed("p".parse().unwrap(), "1.0.0".parse().unwrap());
         let files = files(Arch::Aarch64, &entry, &boot);
@@ -58,7 +66,8 @@ mod tests {
                 "EFI/BOOT/BOOTAA64.EFI",
                 "EFI/systemd/systemd-bootaa64.efi",
                 "EFI/Linux/p_1.0.0.efi",
-                "loader/loader.conf"
+                "loader/loader.conf",
+                "loader/keys/auto/PK.auth"
             ]
         );
         assert!(!LOADER_CONF.contains("default"));

@@ -45,6 +45,15 @@ pub(super) fn key(context: &Context<'_>, packages: &Path) -> Result<String> {
     for file in files {
         part(&content(&file).doing("read", &file)?);
     }
+    // Equal certificates mean equal keys, and equal keys sign equal bytes.
+    if let Some(keys) = &context.keys {
+        part(keys.database.certificate.der());
+        part(keys.verity.certificate.der());
+        for (name, content) in &keys.enrolment {
+            part(name.as_bytes());
+            part(content);
+        }
+    }
     for overlay in &definition.overlays {
         for (path, is_executable) in walk(overlay)? {
             part(
@@ -69,6 +78,7 @@ pub(super) fn key(context: &Context<'_>, packages: &Path) -> Result<String> {
 fn shaping(options: &Options) -> Options {
     Options {
         definition: PathBuf::new(),
+        keys: None,
         output: PathBuf::new(),
         cache: PathBuf::new(),
         log: None,

@@ -11,6 +11,8 @@ use super::packages::Packages;
 use super::{Context, fits};
 use crate::error::{Doing, Error, Result};
 use crate::initramfs::Initramfs;
+use crate::sign::authenticode;
+use crate::sign::verity::Signature;
 use crate::tree::Tree;
 
 /// Where systemd's EFI programs are in its package.
@@ -26,6 +28,10 @@ pub(super) struct Boot {
     pub(super) uki: Vec<u8>,
     /// systemd-boot.
     pub(super) loader: Vec<u8>,
+    /// The signed root hash, if the build is signed.
+    pub(super) root_signature: Option<Signature>,
+    /// The files that enrol the keys for Secure Boot, by name.
+    pub(super) enrolment: Vec<(String, Vec<u8>)>,
 }
 
 impl Boot {
@@ -46,7 +52,7 @@ pub(super) fn run(
     let arch = context.options.arch;
     let programs = packages.boot.join(EFI_PROGRAMS);
     let stub = read(&programs.join(format!("linux{}.efi.stub", arch.efi())))?;
-    let loader = read(&programs.join(format!("systemd-boot{}.efi", arch.efi())))?;
+    let mut loader = read(&programs.join(format!("systemd-boot{}.efi", arch.efi())))?;
     let kernel = read(&packages.boot.join("boot").join(format!("vmlinuz-{}", tree.kernel)))?;
     let cmdline = cmdline(root_hash, arch, &context.definition.cmdline);
     let parts = Uki {
@@ -58,16 +64,28 @@ pub(super) fn run(
         uname: &tree.kernel,
         sbat: None,
     };
-    let uki = parts
+    let mut uki = parts
         .assemble()
         .map_err(|error| Error::Content(format!("cannot assemble the unified kernel image: {error}")))?;
+    let (mut root_signature, mut enrolment) = (None, Vec::new());
+    if let Some(keys) = &context.keys {
+        uki = authenticode::sign(&uki, &keys.database)?;
+        loader = authenticode::sign(&loader, &keys.database)?;
+        root_signature = Some(Signature::sign(root_hash, &keys.verity)?);
+        enrolment.clone_from(&keys.enrolment);
+    }
     fits(
         "the unified kernel image",
         uki.len() as u64,
         context.definition.uki_budget,
         "name fewer modules in [initramfs], or change [budget] uki; three must fit on the ESP",
     )?;
-    Ok(Boot { uki, loader })
+    Ok(Boot {
+        uki,
+        loader,
+        root_signature,
+        enrolment,
+    })
 }
 
 /// The kernel command line.

@@ -10,6 +10,7 @@ use super::Context;
 use super::kernel::Boot;
 use super::root::Root;
 use crate::error::{Doing, Error, Result};
+use crate::sign::verity::Signature;
 
 /// The longest manifest that is read, in bytes: a thousand packages take a tenth of it.
 const MAX_SIZE: u64 = 1 << 20;
@@ -51,6 +52,9 @@ pub struct RootImage {
     pub salt: String,
     /// Bytes of the partition with its tree of hashes.
     pub verity_size: u64,
+    /// Its signed root hash, if the build was signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
 }
 
 /// A unified kernel image.
@@ -92,6 +96,7 @@ impl Manifest {
                 root_hash: *verity.root_hash(),
                 salt: root.salt.to_string(),
                 verity_size: verity.as_bytes().len() as u64,
+                signature: boot.root_signature.clone(),
             },
             uki: UkiImage {
                 size: boot.uki.len() as u64,

@@ -1,0 +1,98 @@
+//! The folder of keys: made once, then read by every build.
+//!
+//! | file | what it is | where it belongs |
+//! |---|---|---|
+//! | `PK`, `KEK` | may change what firmware trusts | offline, once the enrolment files are made |
+//! | `db` | signs boot loader and kernel image | where images are built |
+//! | `verity` | signs root hashes | where images are built |
+//! | `enrol/*.auth` | puts the first three into firmware | public |
+//! | `ROLE-N.json` | keys of the release repository | see `docs/trust.md` |
+//!
+//! Each secret is `NAME.key` (PEM) or `NAME.uri` (the PKCS #11 URI of a key on a token), with its certificate in `NAME.crt`.
+
+mod init;
+
+use std::fs;
+use std::path::Path;
+
+use crate::error::{Doing, Error, Result};
+use crate::sign::{Identity, authenticode};
+pub use init::{Made, init};
+
+/// The platform key.
+pub const PLATFORM: &str = "PK";
+/// The key exchange key.
+pub const EXCHANGE: &str = "KEK";
+/// The key that signs EFI programs.
+pub const DATABASE: &str = "db";
+/// The key that signs root hashes.
+pub const VERITY: &str = "verity";
+
+/// The folder of enrolment files.
+const ENROLMENT: &str = "enrol";
+
+/// The longest enrolment file, in bytes.
+const MAX_ENROLMENT: u64 = 64 * 1024;
+
+/// What a build signs with.
+#[derive(Debug)]
+pub struct BuildKeys {
+    /// Signs EFI programs.
+    pub database: Identity,
+    /// Signs root hashes.
+    pub verity: Identity,
+    /// Name and content of the files that enrol the keys: all three or none.
+    pub enrolment: Vec<(String, Vec<u8>)>,
+}
+
+impl BuildKeys {
+    /// Opens the keys in `folder`.
+    ///
+    /// # Errors
+    /// A key is missing, cannot be used, or does not belong to its certificate; only some enrolment files are there.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let mut enrolment = Vec::new();
+        for name in [PLATFORM, EXCHANGE, DATABASE] {
+            let path = folder.join(ENROLMENT).join(format!("{name}.auth"));
+            if !path.exists() {
+                continue;
+            }
+            if path.metadata().doing("read", &path)?.len() > MAX_ENROLMENT {
+                return Err(Error::Content(format!("{} is no enrolment file", path.display())));
+            }
+            enrolment.push((format!("{name}.auth"), fs::read(&path).doing("read", &path)?));
+        }
+        if !matches!(enrolment.len(), 0 | 3) {
+            return Err(Error::Usage(format!(
+                "{} has only some of PK.auth, KEK.auth and db.auth; firmware that takes part of them is left half set up",
+                folder.join(ENROLMENT).display()
+            )));
+        }
+        Ok(Self {
+            database: open(folder, DATABASE)?,
+            verity: open(folder, VERITY)?,
+            enrolment,
+        })
+    }
+}
+
+/// Signs the EFI program `program` with the key db of `folder`, writes it to `target` and returns who the signer is.
+///
+/// # Errors
+/// The key is missing or cannot be used; the file is no EFI program; files cannot be read or written.
+pub fn sign(folder: &Path, program: &Path, target: &Path) -> Result<String> {
+    let database = open(folder, DATABASE)?;
+    let pe = fs::read(program).doing("read", program)?;
+    twinhull_durable::replace(target, &authenticode::sign(&pe, &database)?, 0o644)?;
+    Ok(database.certificate.subject())
+}
+
+fn open(folder: &Path, name: &str) -> Result<Identity> {
+    Identity::open(folder, name)?.ok_or_else(|| {
+        Error::Usage(format!(
+            "{} has neither {name}.key nor {name}.uri; make keys with `twinhull keys init --keys {}`",
+            folder.display(),
+            folder.display()
+        ))
+    })
+}
