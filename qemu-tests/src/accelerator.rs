@@ -162,6 +162,7 @@ async fn boot_firmware(
         pace: Pace::measured(Duration::ZERO),
         firmware: Firmware::find(arch)?,
         disk: None,
+        write_log: None,
         credentials: Vec::new(),
         key: None,
         memory_mib: 256,

@@ -52,6 +52,9 @@ pub(crate) struct TestArguments {
     /// auto (kvm if it proves itself by booting the firmware), kvm or tcg
     #[arg(long, value_name = "WHICH", default_value = "auto")]
     pub(crate) accelerator: Choice,
+    /// How many states that a power cut can leave are booted, beside all those that are only looked at
+    #[arg(long, value_name = "N", default_value = "3")]
+    pub(crate) power_cuts: u16,
     /// Write the evidence here
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

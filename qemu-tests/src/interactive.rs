@@ -35,6 +35,7 @@ pub async fn run(image: &Path, arch: Arch, choice: Choice, memory_mib: u32, work
         pace,
         firmware: Firmware::find(arch)?,
         disk: Some(disk),
+        write_log: None,
         credentials: vec![Credential::root_key(&public_key)],
         key: Some(key),
         memory_mib,

@@ -7,6 +7,7 @@
 //! - [`machine`]: one virtual machine: its console, its monitor, its power switch, a shell in the guest.
 //! - [`servers`]: what the guests talk to: the release server and the reboot lock.
 //! - [`disk`]: a switched-off machine's disk seen from outside: slots, boot entries, intactness.
+//! - [`write_log`]: every write and flush of a disk, and all the states that a power cut can leave.
 //! - [`artefacts`]: the folder of images and programs that a run needs.
 //! - [`report`]: the outcome as a table, JSON and `JUnit` XML.
 //!
@@ -26,11 +27,13 @@ mod login_key;
 pub mod machine;
 pub mod pace;
 pub mod process;
+mod random;
 pub mod report;
 pub mod run_folder;
 pub mod scenario;
 pub mod servers;
 pub mod steps;
 pub mod tools;
+pub mod write_log;
 
 pub use error::{Error, Result};

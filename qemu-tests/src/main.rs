@@ -95,6 +95,7 @@ async fn test(arguments: TestArguments) -> anyhow::Result<u8> {
         accelerator: arguments.accelerator,
         jobs: arguments.jobs.get().into(),
         keep: arguments.keep,
+        power_cuts: arguments.power_cuts,
     };
     let Ran { outcomes, logs, disks } = scenario::run(&scenarios, options, Board::new()).await?;
     if let Some(path) = &arguments.json {
@@ -122,6 +123,7 @@ async fn demonstrate(arguments: DemoArguments) -> anyhow::Result<u8> {
         accelerator: arguments.accelerator,
         jobs: 1,
         keep: arguments.keep,
+        power_cuts: 0,
     };
     let shown = demo::run(&options).await?;
     print!("{shown}");

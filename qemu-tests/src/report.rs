@@ -1,5 +1,6 @@
 //! The outcome of a run: a table for people, JSON and `JUnit` XML for machines.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -20,6 +21,8 @@ pub struct Outcome {
     pub taken: Duration,
     /// What it did.
     pub steps: Vec<Step>,
+    /// What it counted, by the name of the figure.
+    pub counts: BTreeMap<&'static str, u64>,
     /// Why it failed, if it did.
     pub failure: Option<String>,
 }
@@ -94,6 +97,12 @@ pub fn evidence(outcomes: &[Outcome], commit: &str, machine: &Value) -> Value {
         count("qemu.scenarios", outcomes.len(), None),
         count("qemu.passed", passed(outcomes), Some(outcomes.len())),
     ];
+    results.extend(
+        outcomes
+            .iter()
+            .flat_map(|outcome| &outcome.counts)
+            .map(|(name, count)| json!({ "name": name, "value": count, "unit": "1" })),
+    );
     results.extend(outcomes.iter().map(|outcome| {
         let seconds = (outcome.taken.as_secs_f64() * 10.0).round() / 10.0;
         json!({ "name": format!("qemu.scenario.{}.wall", outcome.name), "value": seconds, "unit": "s" })
@@ -215,6 +224,7 @@ mod tests {
                 text: "booting".to_owned(),
                 at: Duration::ZERO,
             }],
+            counts: BTreeMap::from([("qemu.power_cuts", 3)]),
             failure: failure.map(str::to_owned),
         };
         [
@@ -244,6 +254,7 @@ mod tests {
             (&row("qemu.passed")["value"], &row("qemu.passed")["met"]),
             (&json!(1), &json!(false))
         );
+        assert_eq!(row("qemu.power_cuts")["value"], 3);
         assert_eq!(evidence["command"], "qemu");
     }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use clap::Args;
 
 use crate::phase::Phases;
 use crate::privilege::{as_root, owner};
@@ -48,6 +49,31 @@ const HANGS: Image = Image {
     base: Some("1.1.0"),
 };
 
+/// Which scenarios to run, and how.
+#[derive(Args)]
+pub(crate) struct Scenarios {
+    /// Only these scenarios (see `twinhull-qemu list`)
+    #[arg(long = "scenario", value_name = "NAME")]
+    names: Vec<String>,
+    /// Virtual machines side by side
+    #[arg(long, default_value_t = 2)]
+    jobs: u32,
+    /// How many states that a power cut can leave are booted, beside all those that are only looked at
+    #[arg(long, value_name = "N")]
+    power_cuts: Option<u16>,
+    /// Write the figures here
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+impl Scenarios {
+    /// The long form where nothing else was asked for: as many power cuts as a night has room for.
+    pub(crate) fn thorough(mut self) -> Self {
+        self.power_cuts.get_or_insert(300);
+        self
+    }
+}
+
 /// The images of the demo.
 pub(crate) const DEMO: &[Image] = &[FIRST, NEXT];
 
@@ -88,18 +114,21 @@ impl Artefacts {
     }
 
     /// Runs scenarios: those named, or all.
-    pub(crate) fn scenarios(&self, phases: &mut Phases, names: &[String], jobs: u32) -> Result<()> {
+    pub(crate) fn scenarios(&self, phases: &mut Phases, wanted: &Scenarios) -> Result<()> {
         let mut command = self.program("twinhull-qemu");
         command
             .arg("test")
-            .args(names)
+            .args(&wanted.names)
             .arg("--work")
             .arg(&self.work)
             .arg("--jobs")
-            .arg(jobs.to_string());
+            .arg(wanted.jobs.to_string());
+        if let Some(cuts) = wanted.power_cuts {
+            command.arg("--power-cuts").arg(cuts.to_string());
+        }
         command
             .arg("--json")
-            .arg(self.work.join("qemu.json"))
+            .arg(wanted.json.as_ref().unwrap_or(&self.work.join("qemu.json")))
             .arg("--junit")
             .arg(self.work.join("qemu.xml"));
         phases.run_in_view("scenarios in virtual machines", &mut command)

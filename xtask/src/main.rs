@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use artefacts::Artefacts;
+use artefacts::{Artefacts, Scenarios};
 use bench::Bench;
 use crash::Crash;
 use phase::Phases;
@@ -57,12 +57,16 @@ enum Command {
         /// Leave the virtual machines out
         #[arg(long)]
         no_qemu: bool,
-        /// Only these scenarios (see `twinhull-qemu list`)
-        #[arg(long = "scenario", value_name = "NAME")]
-        scenarios: Vec<String>,
-        /// Virtual machines side by side
-        #[arg(long, default_value_t = 2)]
-        jobs: u32,
+        #[command(flatten)]
+        scenarios: Scenarios,
+    },
+    /// The scenarios in virtual machines, and no other tests
+    Qemu {
+        /// Take the time that it takes: 300 power cuts instead of 3
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        scenarios: Scenarios,
     },
     /// Build the images that the demo and the scenarios boot, and no more
     Images,
@@ -103,18 +107,20 @@ fn run(command: Command) -> Result<()> {
             setup::run(&mut phases)?;
             bench.run(&mut phases)
         }
-        Command::Test {
-            no_qemu,
-            scenarios,
-            jobs,
-        } => {
+        Command::Qemu { all, scenarios } => {
+            setup::run(&mut phases)?;
+            let artefacts = Artefacts::build(&mut phases, artefacts::ALL)?;
+            let scenarios = if all { scenarios.thorough() } else { scenarios };
+            artefacts.scenarios(&mut phases, &scenarios)
+        }
+        Command::Test { no_qemu, scenarios } => {
             setup::run(&mut phases)?;
             checks::run(&mut phases)?;
             if no_qemu {
                 return Ok(());
             }
             let artefacts = Artefacts::build(&mut phases, artefacts::ALL)?;
-            artefacts.scenarios(&mut phases, &scenarios, jobs)
+            artefacts.scenarios(&mut phases, &scenarios)
         }
     }
 }

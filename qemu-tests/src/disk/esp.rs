@@ -1,7 +1,7 @@
 //! The ESP's files, read without mounting it.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 
 use fatfs::{FileSystem, FsOptions, ReadWriteSeek};
 use fscommon::{BufStream, StreamSlice};
@@ -10,14 +10,22 @@ use twinhull_layout::{BootEntry, boot_order, paths};
 /// How deep folders are followed. Ours are at most three deep; a damaged file system may hold loops.
 const DEEPEST: usize = 8;
 
+/// What a PE file begins with. The loader passes over anything else, whatever its name is.
+const PE: &[u8; 2] = b"MZ";
+
 /// The boot entries in the FAT file system at `start`, in the order in which systemd-boot would try them.
 pub(super) fn boot_entries(disk: &File, start: u64, size: u64) -> io::Result<Vec<BootEntry>> {
     let esp = open(disk, start, size)?;
     let folder = esp.root_dir().open_dir(paths::ENTRIES)?;
     let mut entries = Vec::new();
     for file in folder.iter() {
-        let name = file?.file_name();
-        if name == "." || name == ".." {
+        let file = file?;
+        let name = file.file_name();
+        if !name.to_ascii_lowercase().ends_with(".efi") || file.is_dir() {
+            continue;
+        }
+        let mut begins = [0; PE.len()];
+        if file.len() < begins.len() as u64 || file.to_file().read_exact(&mut begins).is_err() || begins != *PE {
             continue;
         }
         entries.push(
@@ -27,6 +35,20 @@ pub(super) fn boot_entries(disk: &File, start: u64, size: u64) -> io::Result<Vec
     }
     boot_order(&mut entries);
     Ok(entries)
+}
+
+/// The largest kernel image that is read: the ESP is no larger.
+const LARGEST_KERNEL_IMAGE: u64 = 512 << 20;
+
+/// What is in the kernel image of `entry`.
+pub(super) fn kernel_image(disk: &File, start: u64, size: u64, entry: &BootEntry) -> io::Result<Vec<u8>> {
+    // Without a buffer of 512 bytes in between: this is much, and read from front to back.
+    let slice = StreamSlice::new(disk.try_clone()?, start, start + size)?;
+    let esp = FileSystem::new(slice, FsOptions::new().update_accessed_date(false))?;
+    let file = esp.root_dir().open_dir(paths::ENTRIES)?.open_file(&entry.to_string())?;
+    let mut bytes = Vec::new();
+    file.take(LARGEST_KERNEL_IMAGE).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Path and size of every file in the FAT file system at `start`, sorted.

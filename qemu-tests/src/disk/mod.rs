@@ -1,13 +1,16 @@
 //! A switched-off machine's disk, seen from outside: what is in its slots, what would boot, and whether it is intact.
 
+mod bootable;
 mod content;
 mod esp;
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use twinhull_layout::{Arch, BootEntry, RootHash, Slot, Table, Version};
 
+pub use bootable::Judge;
 pub use twinhull_layout::table::SlotContent;
 
 use crate::error::{Error, Result};
@@ -65,6 +68,46 @@ impl Disk {
     pub fn boot_entries(&self) -> Result<Vec<BootEntry>> {
         let esp = self.table.esp().map_err(|error| unfit(&self.path, error))?;
         esp::boot_entries(&self.file, esp.start, esp.size).map_err(|error| unfit(&self.path, error))
+    }
+
+    /// What is in the kernel image of a boot entry.
+    pub fn kernel_image(&self, entry: &BootEntry) -> Result<Vec<u8>> {
+        let esp = self.table.esp().map_err(|error| unfit(&self.path, error))?;
+        esp::kernel_image(&self.file, esp.start, esp.size, entry)
+            .map_err(|error| unfit(&self.path, format_args!("{entry}: {error}")))
+    }
+
+    /// The slot whose partition ids are those of `root_hash`.
+    pub fn slot_holding(&self, root_hash: &RootHash) -> Result<Option<Slot>> {
+        self.table
+            .slot_holding(root_hash, self.arch)
+            .map_err(|error| unfit(&self.path, error))
+    }
+
+    /// The bytes of the disk that `slot` occupies, its tree and signature included.
+    pub fn extent(&self, slot: Slot) -> Result<Range<u64>> {
+        let parts = self
+            .table
+            .slot(slot, self.arch)
+            .map_err(|error| unfit(&self.path, error))?;
+        let all = [&parts.root, &parts.verity, &parts.signature];
+        let start = all.iter().map(|part| part.start).min().unwrap_or_default();
+        let end = all.iter().map(|part| part.start + part.size).max().unwrap_or_default();
+        Ok(start..end)
+    }
+
+    /// The bytes of the disk from which the firmware and the loader learn what there is: both partition tables and the ESP.
+    pub fn boot_extents(&self) -> Result<[Range<u64>; 2]> {
+        let failed = |error| unfit(&self.path, error);
+        let esp = self.table.esp().map_err(failed)?;
+        let state = self.table.state().map_err(failed)?;
+        let size = self
+            .file
+            .metadata()
+            .map_err(|source| Error::file("look at", &self.path, source))?
+            .len();
+        // The ESP is the first partition, the state the last: what lies before and behind them is the tables.
+        Ok([0..esp.start + esp.size, state.start + state.size..size])
     }
 
     /// Every file on the ESP with its size, so that two states can be compared.

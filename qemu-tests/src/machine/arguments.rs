@@ -26,6 +26,8 @@ pub struct Arguments<'a> {
     pub firmware_variables: &'a Path,
     /// The disk as a raw file; none for a machine that only shows its firmware.
     pub disk: Option<&'a Path>,
+    /// Where every write and flush of the disk is recorded (see [`crate::write_log`]); an empty file.
+    pub write_log: Option<&'a Path>,
     /// Where connections for the guest's ssh port are taken.
     pub ssh: Option<SocketAddr>,
     /// What the guest is told.
@@ -62,12 +64,15 @@ impl Arguments<'_> {
         line.option("-mon", "chardev=monitor,mode=control");
         line.option("-device", "virtio-rng-pci");
         if let Some(disk) = self.disk {
-            // Flushes need not reach the host's disk: a machine's power is cut by ending QEMU, not the host.
-            line.with_file(
-                "-drive",
-                "if=none,id=disk,format=raw,cache=unsafe,discard=unmap,file=",
-                disk,
-            );
+            match self.write_log {
+                // Flushes need not reach the host's disk: a machine's power is cut by ending QEMU, not the host.
+                None => line.with_file(
+                    "-drive",
+                    "if=none,id=disk,format=raw,cache=unsafe,discard=unmap,file=",
+                    disk,
+                ),
+                Some(log) => line.recorded_disk(disk, log),
+            };
             line.option("-device", "virtio-blk-pci,drive=disk,bootindex=1");
             // A watchdog that really resets, as a server's does.
             line.option("-device", "i6300esb").option("-action", "watchdog=reset");
@@ -95,6 +100,25 @@ impl Line {
 
     fn option(&mut self, name: &str, value: &str) -> &mut Self {
         self.flag(name).flag(value)
+    }
+
+    /// A disk whose writes and flushes go into `log`. Flushes end there; a discard would leave its sectors undefined.
+    fn recorded_disk(&mut self, disk: &Path, log: &Path) -> &mut Self {
+        self.with_file(
+            "-blockdev",
+            "driver=file,node-name=file,cache.no-flush=on,filename=",
+            disk,
+        );
+        self.with_file(
+            "-blockdev",
+            "driver=file,node-name=log,cache.no-flush=on,filename=",
+            log,
+        );
+        self.option("-blockdev", "driver=raw,node-name=raw,file=file");
+        self.option(
+            "-blockdev",
+            "driver=blklogwrites,node-name=disk,discard=ignore,file=raw,log=log",
+        )
     }
 
     /// An option that ends in a file name. QEMU splits options at commas; a doubled one stands for itself.
@@ -132,6 +156,7 @@ mod tests {
             firmware_code: Path::new("/fw/code.fd"),
             firmware_variables: Path::new("/run/vars.fd"),
             disk,
+            write_log: None,
             ssh,
             credentials,
             console_socket: Path::new("/run/console"),

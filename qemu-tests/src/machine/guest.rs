@@ -1,5 +1,6 @@
 //! A root shell in the guest, through the `sshd` that every image has and a key given as a system credential.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -118,6 +119,22 @@ impl Machine {
         }
     }
 
+    /// Logs in as `user` with the key of the tests, over a connection of its own; what the user's `id -un` says.
+    pub async fn log_in_as(&self, user: &str) -> Result<String> {
+        let (Some(address), Some(key)) = (self.ssh, &self.plan.key) else {
+            return Err(Error::Unreachable("this machine has no network".to_owned()));
+        };
+        let mut login = Command::new(tools::program("ssh")?);
+        login
+            .args(connection(address, key, user))
+            .args(["guest", "--", "id -un"]);
+        match timeout(self.limit(60), tools::output(&mut login)).await {
+            Ok(Ok(said)) => Ok(said.trim().to_owned()),
+            Ok(Err(error)) => Err(Error::Unreachable(format!("no login as {user}: {error}"))),
+            Err(_) => Err(Error::Unreachable(format!("no answer to a login as {user}"))),
+        }
+    }
+
     /// The kernel's id of this boot: another one means another boot.
     pub async fn boot_id(&self) -> Result<String> {
         Ok(self.run("cat /proc/sys/kernel/random/boot_id").await?.trim().to_owned())
@@ -204,8 +221,17 @@ async fn wait_for_banner(address: SocketAddr, limit: Duration) -> Result<()> {
     }
 }
 
-fn master_arguments(address: SocketAddr, key: &Path, control: &Path) -> Vec<std::ffi::OsString> {
-    let mut arguments: Vec<std::ffi::OsString> = vec!["-F".into(), "none".into(), "-M".into(), "-N".into()];
+/// The connection that all commands share, as root.
+fn master_arguments(address: SocketAddr, key: &Path, control: &Path) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec!["-M".into(), "-N".into(), "-S".into(), control.into()];
+    arguments.extend(connection(address, key, "root"));
+    arguments.push("guest".into());
+    arguments
+}
+
+/// How a guest is reached, whoever logs in.
+fn connection(address: SocketAddr, key: &Path, user: &str) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec!["-F".into(), "none".into()];
     for option in [
         // Host keys are made at the first boot, on a network that nobody else is on.
         "StrictHostKeyChecking=no",
@@ -216,11 +242,11 @@ fn master_arguments(address: SocketAddr, key: &Path, control: &Path) -> Vec<std:
         "ServerAliveInterval=5",
         "ServerAliveCountMax=6",
         "HostName=127.0.0.1",
-        "User=root",
     ] {
         arguments.extend(["-o".into(), option.into()]);
     }
+    arguments.extend(["-o".into(), format!("User={user}").into()]);
     arguments.extend(["-p".into(), address.port().to_string().into()]);
-    arguments.extend(["-i".into(), key.into(), "-S".into(), control.into(), "guest".into()]);
+    arguments.extend(["-i".into(), key.into()]);
     arguments
 }

@@ -51,6 +51,8 @@ pub struct Plan {
     pub firmware: Firmware,
     /// Its disk, a raw file that it writes to; without one it only shows its firmware.
     pub disk: Option<PathBuf>,
+    /// Where all that it writes to its disk is recorded, too; an empty file that is there.
+    pub write_log: Option<PathBuf>,
     /// What the guest is told.
     pub credentials: Vec<Credential>,
     /// The private key that may log in as root; without one the machine has no network.
@@ -99,6 +101,7 @@ impl Machine {
             firmware_code: &plan.firmware.code,
             firmware_variables: &variables,
             disk: plan.disk.as_deref(),
+            write_log: plan.write_log.as_deref(),
             ssh,
             credentials: &plan.credentials,
             console_socket: &console_socket,

@@ -3,6 +3,8 @@
 pub(crate) mod agent;
 mod falls_back;
 mod gates;
+mod power_cuts;
+mod provisioned;
 mod refused;
 mod repository;
 mod runner;
@@ -18,7 +20,7 @@ use std::rc::Rc;
 pub use agent::Status;
 pub use repository::Repository;
 pub use runner::{Options, Ran, run};
-pub use stage::{Site, Stage, Theatre, copy_sparse};
+pub use stage::{Host, Site, Stage, Theatre, copy_sparse};
 
 use crate::error::Result;
 
@@ -75,6 +77,20 @@ pub const ALL: &[Scenario] = &[
         images: &["1.1.0", "1.3.0"],
         boots: 6,
         work: |stage| Box::pin(falls_back::hang(stage)),
+    },
+    Scenario {
+        name: "power_cuts",
+        about: "a recorded update cut at every flush and between: all states boot something whole; some of them for real",
+        images: &["1.0.0", "1.1.0"],
+        boots: 8,
+        work: |stage| Box::pin(power_cuts::run(stage)),
+    },
+    Scenario {
+        name: "provisioned",
+        about: "two hosts from one image: each grows to its disk, has an identity of its own, and is what it was told to be",
+        images: &["1.0.0"],
+        boots: 2,
+        work: |stage| Box::pin(provisioned::run(stage)),
     },
     Scenario {
         name: "waits_its_turn",

@@ -25,6 +25,8 @@ pub struct Options {
     pub jobs: usize,
     /// Whether the machines' disks stay.
     pub keep: bool,
+    /// How many of the states that a power cut can leave are booted for real.
+    pub power_cuts: u16,
 }
 
 /// What came of a run.
@@ -87,6 +89,7 @@ async fn one(scenario: &'static Scenario, theatre: &Rc<stage::Theatre>, board: &
                 name: scenario.name.to_owned(),
                 taken: std::time::Duration::ZERO,
                 steps: Vec::new(),
+                counts: std::collections::BTreeMap::new(),
                 failure,
             };
         }
@@ -107,6 +110,7 @@ async fn one(scenario: &'static Scenario, theatre: &Rc<stage::Theatre>, board: &
         name: scenario.name.to_owned(),
         taken,
         steps: stage.steps().taken(),
+        counts: stage.counts(),
         failure,
     }
 }

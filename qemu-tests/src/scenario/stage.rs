@@ -1,6 +1,7 @@
 //! What a scenario works with: its folders, its servers, its machines.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -46,6 +47,7 @@ pub struct Theatre {
     key: PathBuf,
     public_key: String,
     keep: bool,
+    power_cuts: u16,
 }
 
 impl Theatre {
@@ -69,6 +71,7 @@ impl Theatre {
             key,
             public_key,
             keep: options.keep,
+            power_cuts: options.power_cuts,
         })
     }
 
@@ -115,6 +118,34 @@ impl Site {
     }
 }
 
+/// A machine of a scenario, before it is switched on.
+#[derive(Debug)]
+pub struct Host<'a> {
+    /// Its name within the scenario.
+    pub name: &'a str,
+    /// Its disk, which it writes to.
+    pub disk: PathBuf,
+    /// Where all that it writes to its disk is recorded, too; an empty file that is there.
+    pub write_log: Option<PathBuf>,
+    /// How its agent is set up.
+    pub site: Option<&'a Site>,
+    /// What else it is told. `tmpfiles.extra` belongs to `site`, if there is one.
+    pub credentials: Vec<Credential>,
+}
+
+impl Host<'_> {
+    /// A machine `name` with this disk, told nothing but the key that may log in.
+    pub fn new(name: &str, disk: PathBuf) -> Host<'_> {
+        Host {
+            name,
+            disk,
+            write_log: None,
+            site: None,
+            credentials: Vec::new(),
+        }
+    }
+}
+
 /// What one scenario works with.
 #[derive(Debug)]
 pub struct Stage {
@@ -124,6 +155,7 @@ pub struct Stage {
     logs: PathBuf,
     steps: Rc<Steps>,
     machines: RefCell<Vec<Rc<Machine>>>,
+    counts: RefCell<BTreeMap<&'static str, u64>>,
 }
 
 impl Stage {
@@ -143,6 +175,7 @@ impl Stage {
             logs,
             steps,
             machines: RefCell::default(),
+            counts: RefCell::default(),
         })
     }
 
@@ -156,9 +189,24 @@ impl Stage {
         self.steps.begin(text);
     }
 
+    /// Adds to the figure `name` of the report.
+    pub fn count(&self, name: &'static str, by: u64) {
+        *self.counts.borrow_mut().entry(name).or_default() += by;
+    }
+
+    /// What was counted.
+    pub(super) fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.counts.borrow().clone()
+    }
+
     /// The images and programs.
     pub fn artefacts(&self) -> &Artefacts {
         &self.theatre.artefacts
+    }
+
+    /// How many of the states that a power cut can leave are booted for real.
+    pub fn power_cuts(&self) -> u16 {
+        self.theatre.power_cuts
     }
 
     /// The image of a version.
@@ -213,18 +261,34 @@ impl Stage {
     }
 
     /// Gives a machine a private copy of an image and switches it on.
-    ///
-    /// The stage keeps hold of it, so that a scenario that fails leaves a machine that can still be asked why.
     pub async fn boot(&self, image: &Image, site: Option<&Site>) -> Result<Rc<Machine>> {
         let disk = self.disks.join("host.raw");
         copy_sparse(&image.disk, &disk).await?;
+        let host = Host::new("host", disk);
+        self.switch_on(Host { site, ..host }).await
+    }
+
+    /// Switches a machine on.
+    ///
+    /// The stage keeps hold of it, so that a scenario that fails leaves a machine that can still be asked why.
+    pub async fn switch_on(&self, host: Host<'_>) -> Result<Rc<Machine>> {
         let mut credentials = vec![Credential::root_key(&self.theatre.public_key)];
-        if let Some(site) = site {
+        if let Some(site) = host.site {
             credentials.push(Credential::files(&[(SITE_FILE, &site.toml())]));
         }
-        let machine = Rc::new(Machine::start(self.plan("host", disk, credentials)).await?);
+        credentials.extend(host.credentials);
+        let plan = Plan {
+            write_log: host.write_log,
+            ..self.plan(host.name, host.disk, credentials)
+        };
+        let machine = Rc::new(Machine::start(plan).await?);
         self.machines.borrow_mut().push(Rc::clone(&machine));
         Ok(machine)
+    }
+
+    /// The public half of the key with which the tests log in.
+    pub fn public_key(&self) -> &str {
+        &self.theatre.public_key
     }
 
     fn plan(&self, name: &str, disk: PathBuf, credentials: Vec<Credential>) -> Plan {
@@ -237,6 +301,7 @@ impl Stage {
             pace: theatre.pace,
             firmware: theatre.firmware.clone(),
             disk: Some(disk),
+            write_log: None,
             credentials,
             key: Some(theatre.key.clone()),
             memory_mib: MEMORY,
