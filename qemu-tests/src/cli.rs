@@ -27,7 +27,7 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run scenarios; all of them when none is named
+    /// Run scenarios; those of every run when none is named
     Test(TestArguments),
     /// Show one whole update from the first boot to the blessed new release
     Demo(DemoArguments),
@@ -43,6 +43,9 @@ pub(crate) enum Command {
 pub(crate) struct TestArguments {
     /// Scenarios to run
     pub(crate) scenarios: Vec<String>,
+    /// All scenarios, also those that otherwise run only when named
+    #[arg(long, conflicts_with = "scenarios")]
+    pub(crate) all: bool,
     /// Folder of images, programs, keys and repository (docs/qemu-tests.md)
     #[arg(long, value_name = "DIR")]
     pub(crate) work: PathBuf,

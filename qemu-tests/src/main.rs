@@ -89,7 +89,7 @@ async fn perform(command: Command) -> anyhow::Result<u8> {
 }
 
 async fn test(arguments: TestArguments) -> anyhow::Result<u8> {
-    let scenarios = scenario::select(&arguments.scenarios).map_err(anyhow::Error::msg)?;
+    let scenarios = scenario::select(&arguments.scenarios, arguments.all).map_err(anyhow::Error::msg)?;
     let options = Options {
         artefacts: Artefacts::open(&arguments.work, Arch::X86_64)?,
         accelerator: arguments.accelerator,

@@ -64,12 +64,15 @@ pub(crate) struct Scenarios {
     /// Write the figures here
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    #[arg(skip)]
+    all: bool,
 }
 
 impl Scenarios {
     /// The long form where nothing else was asked for: as many power cuts as a night has room for.
     pub(crate) fn thorough(mut self) -> Self {
         self.power_cuts.get_or_insert(300);
+        self.all = self.names.is_empty();
         self
     }
 }
@@ -123,6 +126,9 @@ impl Artefacts {
             .arg(&self.work)
             .arg("--jobs")
             .arg(wanted.jobs.to_string());
+        if wanted.all {
+            command.arg("--all");
+        }
         if let Some(cuts) = wanted.power_cuts {
             command.arg("--power-cuts").arg(cuts.to_string());
         }

@@ -62,7 +62,7 @@ enum Command {
     },
     /// The scenarios in virtual machines, and no other tests
     Qemu {
-        /// Take the time that it takes: 300 power cuts instead of 3
+        /// All scenarios, with 300 power cuts: the time that it takes
         #[arg(long)]
         all: bool,
         #[command(flatten)]

@@ -38,6 +38,8 @@ pub struct Scenario {
     pub images: &'static [&'static str],
     /// About how many boots it takes: the long ones are begun first.
     pub boots: u32,
+    /// Whether it runs only when it is named or all are asked for.
+    pub on_request: bool,
     work: fn(Rc<Stage>) -> Work,
 }
 
@@ -48,6 +50,7 @@ pub const ALL: &[Scenario] = &[
         about: "the root is dm-verity over erofs; /usr cannot be written; one flipped byte is noticed",
         images: &["1.0.0"],
         boots: 1,
+        on_request: false,
         work: |stage| Box::pin(verified::run(stage)),
     },
     Scenario {
@@ -55,6 +58,7 @@ pub const ALL: &[Scenario] = &[
         about: "1.0.0 becomes 1.1.0 by itself, blessed, under the lock; the old slot stays intact",
         images: &["1.0.0", "1.1.0"],
         boots: 2,
+        on_request: false,
         work: |stage| Box::pin(update::run(stage)),
     },
     Scenario {
@@ -62,6 +66,7 @@ pub const ALL: &[Scenario] = &[
         about: "spoiled payload, foreign signature, older version, other architecture: each refused with its reason",
         images: &["1.0.0", "1.1.0", "1.2.0"],
         boots: 1,
+        on_request: false,
         work: |stage| Box::pin(refused::run(stage)),
     },
     Scenario {
@@ -69,6 +74,7 @@ pub const ALL: &[Scenario] = &[
         about: "1.2.0, whose health check fails: the host is on 1.1.0 again, says so, and does not try it again",
         images: &["1.1.0", "1.2.0"],
         boots: 5,
+        on_request: false,
         work: |stage| Box::pin(falls_back::sick(stage)),
     },
     Scenario {
@@ -76,6 +82,7 @@ pub const ALL: &[Scenario] = &[
         about: "1.3.0, which hangs in early boot: the same",
         images: &["1.1.0", "1.3.0"],
         boots: 6,
+        on_request: false,
         work: |stage| Box::pin(falls_back::hang(stage)),
     },
     Scenario {
@@ -83,6 +90,7 @@ pub const ALL: &[Scenario] = &[
         about: "a recorded update cut at every flush and between: all states boot something whole; some of them for real",
         images: &["1.0.0", "1.1.0"],
         boots: 8,
+        on_request: true,
         work: |stage| Box::pin(power_cuts::run(stage)),
     },
     Scenario {
@@ -90,6 +98,7 @@ pub const ALL: &[Scenario] = &[
         about: "two hosts from one image: each grows to its disk, has an identity of its own, and is what it was told to be",
         images: &["1.0.0"],
         boots: 2,
+        on_request: true,
         work: |stage| Box::pin(provisioned::run(stage)),
     },
     Scenario {
@@ -97,6 +106,7 @@ pub const ALL: &[Scenario] = &[
         about: "another host holds the only slot: the host waits, says for whom, and goes on when it is free",
         images: &["1.0.0", "1.1.0"],
         boots: 2,
+        on_request: false,
         work: |stage| Box::pin(waits_its_turn::run(stage)),
     },
     Scenario {
@@ -104,14 +114,15 @@ pub const ALL: &[Scenario] = &[
         about: "marker, inhibitor, script and hold each keep 1.0.0 up; then hooks around the reboot, and back by hand",
         images: &["1.0.0", "1.1.0"],
         boots: 3,
+        on_request: true,
         work: |stage| Box::pin(gates::run(stage)),
     },
 ];
 
-/// The scenarios of these names, or all when there is none; an unknown name comes back with the known ones.
-pub fn select(names: &[String]) -> Result<Vec<&'static Scenario>, String> {
+/// The scenarios of these names; when there is none, those of every run, or `all`. An unknown name comes back with the known ones.
+pub fn select(names: &[String], all: bool) -> Result<Vec<&'static Scenario>, String> {
     if names.is_empty() {
-        return Ok(ALL.iter().collect());
+        return Ok(ALL.iter().filter(|scenario| all || !scenario.on_request).collect());
     }
     names
         .iter()
@@ -131,7 +142,7 @@ mod tests {
     #[test]
     fn names_are_unique_and_found() {
         for scenario in ALL {
-            let found = select(&[scenario.name.to_owned()]).unwrap();
+            let found = select(&[scenario.name.to_owned()], false).unwrap();
             assert_eq!(found.len(), 1);
             assert_eq!(found[0].about, scenario.about);
         }
@@ -139,7 +150,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_answered_with_the_known_ones() {
-        let error = select(&["updat".to_owned()]).unwrap_err();
+        let error = select(&["updat".to_owned()], false).unwrap_err();
         assert!(error.contains("\"updat\"") && error.contains("waits_its_turn"));
     }
 }
