@@ -12,7 +12,7 @@ use crate::error::{Doing, Error, Result};
 use crate::repository::{self, keys};
 use crate::{channel, rollout};
 
-/// Bytes and requests of a look at a repository that has nothing new; see `docs/trust.md`.
+/// Bytes and requests that the simulation assumes for a look at a repository that has nothing new. Not measured.
 const IDLE_BYTES: u32 = 900;
 const IDLE_REQUESTS: u32 = 2;
 

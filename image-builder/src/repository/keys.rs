@@ -127,7 +127,7 @@ pub fn verify(folder: &Path) -> Result<Vec<Pending>> {
 /// The keys of a folder.
 ///
 /// # Errors
-/// A key file cannot be used; a token cannot be reached.
+/// A key file cannot be used. Keys on tokens are listed and not reached: nothing here signs with them yet.
 pub fn load(folder: &Path) -> Result<Keyring> {
     Keyring::load(folder).map_err(trust("reading the keys"))
 }
