@@ -181,7 +181,13 @@ impl Agent {
             )
         })?;
         let id = host_id(&self.paths).map_err(|error| Problem::new("no-id", error))?;
-        choice::offer(&offer, &id, &self.running.version, jiff::Timestamp::now())
+        Ok(choice::offer(
+            &offer,
+            updates,
+            &id,
+            &self.running.version,
+            jiff::Timestamp::now(),
+        ))
     }
 
     fn install_release(&self, version: &Version, watch: &mut dyn FnMut(Progress)) -> Result<Installed, Problem> {

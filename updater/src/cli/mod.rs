@@ -11,6 +11,7 @@ mod recover;
 mod run;
 mod status;
 mod switch_channel;
+mod why;
 
 use std::path::PathBuf;
 
@@ -52,6 +53,8 @@ Exit codes:
 enum Command {
     /// Show what runs, what is in the other slot, and what is being waited for
     Status(Output),
+    /// Say in one sentence why this host is or is not updating now
+    Why(Output),
     /// Ask the repository what the channel offers, and change nothing
     Check(Output),
     /// Install now what the channel offers; the reboot is left to the service
@@ -154,6 +157,7 @@ impl Cli {
         let paths = Paths::below(self.root);
         match self.command {
             Command::Status(output) => status::run(&paths, &output),
+            Command::Why(output) => why::run(&paths, &output),
             Command::Check(output) => command::run(paths, Asked::Check {}, output),
             Command::Update(args) => command::run(paths, Asked::Update { retry: args.retry }, args.output),
             Command::Rollback(args) => command::run(paths, Asked::Rollback { reboot: args.reboot }, args.output),

@@ -22,6 +22,14 @@ pub(super) fn base_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
+/// The number of a wave; a rollout has at most 64.
+pub(super) fn wave_number(wave: u64) -> Result<usize, String> {
+    match usize::try_from(wave) {
+        Ok(number @ 1..=64) => Ok(number),
+        _ => Err("it must be 1 to 64".to_owned()),
+    }
+}
+
 pub(super) fn strategy(text: &str) -> Result<Strategy, String> {
     match text {
         "lock" => Ok(Strategy::Lock),

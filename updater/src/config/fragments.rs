@@ -28,6 +28,9 @@ pub(super) struct Updates {
     pub(super) channel: Option<String>,
     pub(super) poll_seconds: Option<u64>,
     pub(super) strategy: Option<String>,
+    pub(super) pin_version: Option<String>,
+    pub(super) pin_wave: Option<u64>,
+    pub(super) min_age_seconds: Option<u64>,
 }
 
 /// `[lock]`

@@ -46,6 +46,9 @@ keys! {
     channel: String = updates.channel;
     poll_seconds: u64 = updates.poll_seconds;
     strategy: String = updates.strategy;
+    pin_version: String = updates.pin_version;
+    pin_wave: u64 = updates.pin_wave;
+    min_age_seconds: u64 = updates.min_age_seconds;
     lock_url: String = lock.url;
     group: String = lock.group;
     retry_seconds: u64 = lock.retry_seconds;

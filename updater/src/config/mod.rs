@@ -15,14 +15,14 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use reqwest::Url;
 use serde::Serialize;
-use twinhull_layout::Product;
+use twinhull_layout::{Product, Version};
 
 use crate::drop_ins::{self, ListError};
 use crate::gates::{Gates, Window, Windows};
 use crate::health::Subject;
 use crate::paths::Paths;
 pub(crate) use forms::channel;
-use forms::{address, base_url, container, file, group, strategy, unit};
+use forms::{address, base_url, container, file, group, strategy, unit, wave_number};
 pub use inputs::Origin;
 use inputs::{Inputs, Sourced};
 
@@ -70,6 +70,12 @@ pub struct Updates {
     pub poll: Duration,
     /// What happens once a release is in the other slot.
     pub strategy: Strategy,
+    /// The one version this host is to run, whatever the channel offers.
+    pub pin_version: Option<Version>,
+    /// The wave of a rollout at whose beginning this host takes a release, counted from 1; its place decides if not given.
+    pub pin_wave: Option<usize>,
+    /// How long a release must have been offered before this host takes it.
+    pub min_age: Duration,
 }
 
 /// What happens once a release is in the other slot, and whether one is put there at all.
@@ -213,6 +219,16 @@ impl Config {
                 poll: seconds("updates.poll_seconds", inputs.poll_seconds.as_ref(), 3600, 1..=30 * DAY)?,
                 strategy: parsed("updates.strategy", inputs.strategy.as_ref(), |text| strategy(text))?
                     .unwrap_or(Strategy::Lock),
+                pin_version: parsed("updates.pin_version", inputs.pin_version.as_ref(), |text| {
+                    Version::from_str(text).map_err(|error| error.to_string())
+                })?,
+                pin_wave: parsed("updates.pin_wave", inputs.pin_wave.as_ref(), |wave| wave_number(*wave))?,
+                min_age: seconds(
+                    "updates.min_age_seconds",
+                    inputs.min_age_seconds.as_ref(),
+                    0,
+                    0..=365 * DAY,
+                )?,
             }),
         };
         if lock.is_none()

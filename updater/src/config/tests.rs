@@ -37,6 +37,35 @@ fn no_configuration_is_an_idle_agent_and_no_error() {
 }
 
 #[test]
+fn pins_and_patience_are_read_and_bounded() {
+    let with = |more: &str| {
+        let text = format!("[updates]\nrepository = \"http://a/\"\nstrategy = \"off\"\n{more}\n");
+        Host::new()
+            .with(ETC, &text)
+            .load()
+            .map(|config| config.updates.unwrap())
+    };
+    let plain = with("").unwrap();
+    assert_eq!(
+        (plain.pin_version, plain.pin_wave, plain.min_age),
+        (None, None, Duration::ZERO)
+    );
+    let pinned = with("pin_version = \"1.2.0\"\npin_wave = 64\nmin_age_seconds = 86400").unwrap();
+    assert_eq!(pinned.pin_version.unwrap().to_string(), "1.2.0");
+    assert_eq!((pinned.pin_wave, pinned.min_age), (Some(64), Duration::from_hours(24)));
+    for bad in [
+        "pin_version = \"/\"",
+        "pin_wave = 0",
+        "pin_wave = 65",
+        "min_age_seconds = 31536001",
+    ] {
+        let (key, _) = bad.split_once(' ').unwrap();
+        let error = with(bad).unwrap_err().to_string();
+        assert!(error.contains(&format!("updates.{key} = ")), "{error}");
+    }
+}
+
+#[test]
 fn later_file_wins_key_by_key_and_is_named_as_origin() {
     let config = Host::new()
         .with(

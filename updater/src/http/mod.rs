@@ -61,6 +61,17 @@ pub enum HttpError {
     },
 }
 
+/// A request that is on its way.
+pub(super) type Asked = tokio::task::JoinHandle<Result<reqwest::Response, reqwest::Error>>;
+
+/// An answer to a request for a whole file.
+pub(super) enum Reply {
+    /// The file still has the tag that was given.
+    Same,
+    /// Its bytes, and its tag if it has one.
+    Body(Box<Body>, Option<String>),
+}
+
 /// A client for blocking callers; the runtime behind it must be driven by another thread.
 #[derive(Debug, Clone)]
 pub struct Http {
@@ -146,6 +157,41 @@ impl Http {
                 }
             }
             206 if from > 0 => Ok(Body::new(response, self.runtime.clone())),
+            _ => Err(HttpError::Status {
+                url: url.clone(),
+                status,
+            }),
+        }
+    }
+
+    /// Sends the request for the file at `url`, unless it still has this `tag`; the answer comes with [`Http::reply`].
+    pub(super) fn ask(&self, url: &Url, tag: Option<&str>) -> Asked {
+        let mut request = self.client.get(url.clone());
+        if let Some(tag) = tag {
+            request = request.header(header::IF_NONE_MATCH, tag);
+        }
+        self.runtime.spawn(request.send())
+    }
+
+    /// Waits for the answer to a request for the whole file at `url`.
+    ///
+    /// # Errors
+    /// No connection, no file, or another answer.
+    pub(super) fn reply(&self, url: &Url, asked: Asked) -> Result<Reply, HttpError> {
+        let ended = self.runtime.block_on(asked).map_err(|error| HttpError::Network {
+            url: url.clone(),
+            reason: error.to_string(),
+        })?;
+        let response = ended.map_err(|error| network(url, &error))?;
+        let status = response.status();
+        match status.as_u16() {
+            404 | 410 => Err(HttpError::NotFound { url: url.clone() }),
+            304 => Ok(Reply::Same),
+            200 => {
+                let tag = response.headers().get(header::ETAG);
+                let tag = tag.and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+                Ok(Reply::Body(Box::new(Body::new(response, self.runtime.clone())), tag))
+            }
             _ => Err(HttpError::Status {
                 url: url.clone(),
                 status,

@@ -1,11 +1,12 @@
 //! The release repository over HTTP.
 
+use std::collections::HashMap;
 use std::io::Read;
 
 use reqwest::Url;
-use twinhull_trust::{FetchError, Fetcher};
+use twinhull_trust::{Answer, Expected, FetchError, Fetcher};
 
-use super::{Http, HttpError};
+use super::{Asked, Http, HttpError, Reply};
 use crate::install::Repository;
 
 /// A repository: a folder of static files somewhere.
@@ -13,32 +14,80 @@ use crate::install::Repository;
 pub struct HttpRepository {
     http: Http,
     base: Url,
+    /// Requests that are on their way, by path, each with the tag it was made with.
+    ahead: HashMap<String, (Option<String>, Asked)>,
 }
 
 impl HttpRepository {
     /// The repository at `base`, which ends in `/`.
     pub fn new(http: Http, base: Url) -> Self {
-        Self { http, base }
+        Self {
+            http,
+            base,
+            ahead: HashMap::new(),
+        }
+    }
+
+    fn url(&self, path: &str) -> Result<Url, FetchError> {
+        self.base
+            .join(path)
+            .map_err(|error| FetchError::Other(error.to_string()))
+    }
+
+    fn ask(&mut self, path: &str, tag: Option<&str>) -> Result<Reply, FetchError> {
+        let url = self.url(path)?;
+        let asked = match self.ahead.remove(path) {
+            Some((with, asked)) if with.as_deref() == tag => asked,
+            _ => self.http.ask(&url, tag),
+        };
+        self.http.reply(&url, asked).map_err(not_fetched)
+    }
+}
+
+fn not_fetched(error: HttpError) -> FetchError {
+    match error {
+        HttpError::NotFound { .. } => FetchError::NotFound,
+        error => FetchError::Other(error.to_string()),
     }
 }
 
 impl Fetcher for HttpRepository {
     fn fetch(&mut self, path: &str, _max: u64) -> Result<Box<dyn Read + '_>, FetchError> {
         // The reader takes no more than it wants, and the connection ends with it.
-        self.open(path, 0)
+        match self.ask(path, None)? {
+            Reply::Body(body, _) => Ok(body),
+            Reply::Same => Err(FetchError::Other(
+                "the server answered 304 although nobody asked for that".to_owned(),
+            )),
+        }
+    }
+
+    fn expect(&mut self, next: &[Expected<'_>]) {
+        self.ahead.clear();
+        for one in next {
+            // An address that cannot be is reported when it is asked for.
+            if let Ok(url) = self.url(one.path) {
+                let asked = self.http.ask(&url, one.tag);
+                self.ahead
+                    .insert(one.path.to_owned(), (one.tag.map(str::to_owned), asked));
+            }
+        }
+    }
+
+    fn fetch_unless(&mut self, path: &str, _max: u64, tag: Option<&str>) -> Result<Answer<'_>, FetchError> {
+        match self.ask(path, tag)? {
+            Reply::Same => Ok(Answer::Same),
+            Reply::Body(body, tag) => Ok(Answer::Content { content: body, tag }),
+        }
     }
 }
 
 impl Repository for HttpRepository {
     fn open(&mut self, path: &str, from: u64) -> Result<Box<dyn Read + '_>, FetchError> {
-        let url = self
-            .base
-            .join(path)
-            .map_err(|error| FetchError::Other(error.to_string()))?;
-        match self.http.get(&url, from) {
-            Ok(body) => Ok(Box::new(body)),
-            Err(HttpError::NotFound { .. }) => Err(FetchError::NotFound),
-            Err(error) => Err(FetchError::Other(error.to_string())),
-        }
+        let url = self.url(path)?;
+        self.http
+            .get(&url, from)
+            .map(|body| Box::new(body) as Box<dyn Read>)
+            .map_err(not_fetched)
     }
 }

@@ -169,3 +169,71 @@ fn proxy_of_the_configuration_is_asked_for_everything() {
     });
     assert_eq!(text.unwrap().unwrap(), "proxy");
 }
+
+/// A repository without a next root and with one timestamp; tells the bytes of each request and its answer.
+fn repository() -> (Url, std::sync::mpsc::Receiver<(String, usize)>) {
+    const TIMESTAMP: &str = "HTTP/1.1 200 OK\r\nETag: \"one\"\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc";
+    const SAME: &str = "HTTP/1.1 304 Not Modified\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\nServer: nginx/1.26.3\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\nConnection: close\r\nETag: \"one\"\r\n\r\n";
+    const MISSING: &str = "HTTP/1.1 404 Not Found\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\nServer: nginx/1.26.3\r\nContent-Type: text/html\r\nContent-Length: 153\r\nConnection: close\r\n\r\n";
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (tell, told) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let tell = tell.clone();
+            thread::spawn(move || {
+                let mut reader = BufReader::new(stream.try_clone().unwrap());
+                let mut head = String::new();
+                while reader.read_line(&mut head).unwrap() > 2 {}
+                let path = head.split(' ').nth(1).unwrap().to_owned();
+                let answer = match path.as_str() {
+                    "/metadata/timestamp.json" if head.contains("if-none-match: \"one\"") => SAME.to_owned(),
+                    "/metadata/timestamp.json" => TIMESTAMP.to_owned(),
+                    // A page as nginx sends it.
+                    _ => format!("{MISSING}{:153}", ""),
+                };
+                stream.write_all(answer.as_bytes()).unwrap();
+                tell.send((path, head.len() + answer.len())).unwrap();
+            });
+        }
+    });
+    (url.parse().unwrap(), told)
+}
+
+#[test]
+fn idle_look_costs_one_round_trip_and_at_most_a_kilobyte() {
+    use twinhull_trust::{Answer, Expected, FetchError, Fetcher};
+
+    let (url, told) = repository();
+    crate::runtime::blocking(move |runtime| {
+        let mut repository = HttpRepository::new(
+            Http::for_downloads(runtime, &crate::config::Http::default()).unwrap(),
+            url,
+        );
+        let timestamp = "metadata/timestamp.json";
+        let Ok(Answer::Content { tag: Some(tag), .. }) = repository.fetch_unless(timestamp, 100, None) else {
+            panic!("no timestamp")
+        };
+        told.recv().unwrap();
+        let root = "metadata/2.root.json";
+        repository.expect(&[
+            Expected { path: root, tag: None },
+            Expected {
+                path: timestamp,
+                tag: Some(&tag),
+            },
+        ]);
+        // Both are on their way before the first answer is looked at.
+        let seen = [told.recv().unwrap(), told.recv().unwrap()];
+        assert!(matches!(repository.fetch(root, 100), Err(FetchError::NotFound)));
+        assert!(matches!(
+            repository.fetch_unless(timestamp, 100, Some(&tag)),
+            Ok(Answer::Same)
+        ));
+        assert!(told.try_recv().is_err(), "something was asked for twice");
+        let bytes: usize = seen.iter().map(|(_, bytes)| bytes).sum();
+        assert!(bytes <= 1024, "{bytes} bytes: {seen:?}");
+    })
+    .unwrap();
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use twinhull_layout::Version;
 
 use super::state::{Asked, Attempt, Check, Known, Live, RecordKind, Stage};
-use super::{Effect, Event, Installed, Now, Offer, Problem, Rules, Seen};
+use super::{Effect, Event, Installed, Now, Offer, Problem, Rules, Seen, Turn};
 use crate::config::Strategy;
 
 /// Between two looks at a release on trial: blessing takes moments, and the lock is held meanwhile.
@@ -172,15 +172,20 @@ impl Machine<'_> {
             return;
         }
         let staged = self.known.staged().map(|attempt| attempt.version.clone());
-        let Offer { version, halted } = offer;
+        let Offer { version, turn } = offer;
         if asked == Asked::Retry {
             self.known.failed.remove(&version);
         }
-        self.known.halted = halted;
-        if halted {
-            let problem = Problem::new("halted", format!("the channel is halted at {version}"));
-            self.checked(Some(version), Some(problem));
-            return;
+        self.known.halted = matches!(turn, Turn::Halted(_));
+        match turn {
+            Turn::Halted(why) => return self.checked(Some(version), Some(Problem::new("halted", why))),
+            Turn::Later(why) => {
+                self.live.failures = 0;
+                self.checked(Some(version), Some(Problem::new("wave", why)));
+                // What is staged already came in its turn.
+                return self.advance();
+            }
+            Turn::Now => {}
         }
         if staged.as_ref() == Some(&version) {
             self.checked(Some(version), None);

@@ -96,7 +96,7 @@ impl Story {
     pub(super) fn offer(&mut self, text: &str) -> &mut Self {
         self.tell(Event::Checked(Ok(Offer {
             version: version(text),
-            halted: false,
+            turn: Turn::Now,
         })))
     }
 
@@ -339,11 +339,26 @@ fn older_offers_are_refused_with_the_newest_known() {
 }
 
 #[test]
+fn host_whose_turn_has_not_come_looks_as_often_as_any_other_and_says_when() {
+    let mut story = Story::started(Strategy::Immediate);
+    for _ in 0..3 {
+        let turn = Turn::Later("release 1.1.0 reaches this host at 14:05, wave 3 of 6".to_owned());
+        let version = version("1.1.0");
+        story.tell(Event::Checked(Ok(Offer { version, turn }))).waits("wave");
+        // Not a failure that is tried again soon: a rollout would cost many looks.
+        assert_eq!(story.live.failures, 0);
+        assert!(story.live.next_check >= story.uptime + story.rules.poll);
+    }
+    story.offer("1.1.0");
+    assert_eq!(story.known.attempt.as_ref().unwrap().version, version("1.1.0"));
+}
+
+#[test]
 fn halted_channel_stops_installs_and_the_reboot_even_when_it_cannot_be_asked_any_more() {
     let halted = |text: &str| {
         Event::Checked(Ok(Offer {
             version: version(text),
-            halted: true,
+            turn: Turn::Halted("halted".to_owned()),
         }))
     };
     let mut story = Story::started(Strategy::Immediate);

@@ -10,7 +10,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use twinhull_layout::Version;
 
-use super::{Effect, Event, Grant, Installed, Known, Live, Now, Offer, Phase, Problem, Rules, Seen, Situation, decide};
+use super::{
+    Effect, Event, Grant, Installed, Known, Live, Now, Offer, Phase, Problem, Rules, Seen, Situation, Turn, decide,
+};
 use crate::config::Strategy;
 use crate::gates::{Gates, Marker, Observed};
 
@@ -135,11 +137,11 @@ impl Place {
                 } else {
                     2
                 };
-                let offer = |version, halted| Event::Checked(Ok(Offer { version, halted }));
+                let offer = |version, turn| Event::Checked(Ok(Offer { version, turn }));
                 vec![
-                    ("newer offered", offer(version(newer), false)),
-                    ("same offered", offer(self.look().running, false)),
-                    ("halted", offer(version(newer), true)),
+                    ("newer offered", offer(version(newer), Turn::Now)),
+                    ("same offered", offer(self.look().running, Turn::Now)),
+                    ("halted", offer(version(newer), Turn::Halted("halted".to_owned()))),
                     ("no answer", Event::Checked(Err(fault()))),
                 ]
             }

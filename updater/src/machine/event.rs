@@ -57,8 +57,19 @@ pub struct Seen {
 pub struct Offer {
     /// The release for this host.
     pub version: Version,
-    /// Whether the channel is halted: nobody may move.
-    pub halted: bool,
+    /// Whether it may be installed.
+    pub turn: Turn,
+}
+
+/// Whether a host may have what is offered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Turn {
+    /// It may.
+    Now,
+    /// The rollout has not reached this host: a sentence that says when it will.
+    Later(String),
+    /// The channel is halted and nobody may move: a sentence that says why.
+    Halted(String),
 }
 
 /// A finished install.

@@ -15,7 +15,7 @@ mod store;
 
 pub use decide::decide;
 pub use effect::Effect;
-pub use event::{Event, Grant, Installed, Offer, Problem, Seen, Spent};
+pub use event::{Event, Grant, Installed, Offer, Problem, Seen, Spent, Turn};
 pub use rules::{Now, Rules};
 pub use situation::{Phase, Situation};
 pub use state::{

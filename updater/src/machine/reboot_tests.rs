@@ -173,7 +173,7 @@ fn halt_while_the_lock_may_be_held_gives_it_back() {
         .tell(Event::Taken(Grant::Unknown(problem("lock-unknown"))));
     story.tell(Event::Checked(Ok(Offer {
         version: version("1.1.0"),
-        halted: true,
+        turn: Turn::Halted("halted".to_owned()),
     })));
     story.wake().expect(&[Effect::Release]);
 }

@@ -229,6 +229,31 @@ impl fmt::Display for Report {
 }
 
 impl Report {
+    /// Why this host is or is not updating at `now`: one sentence.
+    pub fn why(&self, now: Timestamp) -> String {
+        let running = &self.running.version;
+        if self.state.phase == Phase::Installing {
+            return format!("{} now", self.state_text());
+        }
+        if let Some(reason) = &self.state.reason {
+            return match &self.state.version {
+                Some(version) => format!("{version} is installed and waits: {reason}"),
+                None => reason.clone(),
+            };
+        }
+        if let Some(hold) = self.hold.as_ref().filter(|hold| !hold.has_ended(now)) {
+            return hold.to_string();
+        }
+        match &self.last_check {
+            None => "the repository has not been asked yet".to_owned(),
+            Some(Check {
+                problem: Some(problem), ..
+            }) => problem.to_string(),
+            Some(_) if self.is_up_to_date() => format!("{running} runs and is what the channel offers"),
+            Some(_) => self.state_text(),
+        }
+    }
+
     /// Whether the last look at the repository found that this host runs what the channel offers.
     fn is_up_to_date(&self) -> bool {
         let check = self.last_check.as_ref();

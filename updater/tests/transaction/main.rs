@@ -9,6 +9,7 @@ mod host;
 mod oracle;
 mod recorder;
 mod refusals;
+mod rollout;
 mod server;
 mod turn;
 mod world;

@@ -285,10 +285,14 @@ impl Signed {
     }
 
     pub(crate) fn offer(&self, version: &Version) {
-        let mut editor = self.editor();
         let mut channel = ChannelDocument::new(product(), "stable");
         channel.releases.insert(ARCH, version.clone());
-        editor.set_channel(&channel).unwrap();
+        self.set_channel(&channel);
+    }
+
+    pub(crate) fn set_channel(&self, channel: &ChannelDocument) {
+        let mut editor = self.editor();
+        editor.set_channel(channel).unwrap();
         editor.commit().unwrap();
     }
 
