@@ -11,13 +11,13 @@ use twinhull_trust::{Client, SystemClock, TrustError};
 
 use super::confine::confined;
 use super::{Hands, choice, reboot};
-use crate::config::{Config, Updates};
+use crate::config::{BeyondMaxFetch, Config, Updates};
 use crate::gates::{self, Observed};
 use crate::health;
 use crate::hooks::Hooks;
 use crate::host::{BootDisk, BootDiskError, IdError, Running, RunningError, counted_boot, host_id};
 use crate::http::{Http, HttpError, HttpRepository};
-use crate::install::{self, InstallError, Progress, our_entries};
+use crate::install::{self, InstallError, MaxFetch, Progress, our_entries};
 use crate::io::{HostIo, OpenError};
 use crate::lock::FleetLock;
 use crate::machine::{Grant, Installed, Now, Offer, Problem, Seen};
@@ -159,7 +159,13 @@ impl Agent {
     fn repository(&self) -> Result<HttpRepository, Problem> {
         let http = Http::for_downloads(self.runtime.clone(), &self.config.http)
             .map_err(|error| Problem::new("network", error))?;
-        Ok(HttpRepository::new(http, self.updates()?.repository.clone()))
+        let updates = self.updates()?;
+        Ok(
+            HttpRepository::new(http, updates.repository.clone()).with_max_fetch(MaxFetch {
+                bytes: updates.max_fetch,
+                go_on: updates.beyond_max_fetch == BeyondMaxFetch::Continue,
+            }),
+        )
     }
 
     fn client(&self) -> Result<Client, InstallError> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use reqwest::Url;
 
-use super::Strategy;
+use super::{BeyondMaxFetch, Strategy};
 use crate::health::Subject;
 
 /// A URL under which paths are looked up. A base without a final `/` would lose its last part when joined.
@@ -38,6 +38,22 @@ pub(super) fn strategy(text: &str) -> Result<Strategy, String> {
         "download-only" => Ok(Strategy::DownloadOnly),
         "off" => Ok(Strategy::Off),
         _ => Err("it must be \"lock\", \"window\", \"immediate\", \"download-only\" or \"off\"".to_owned()),
+    }
+}
+
+pub(super) fn mebibytes(mib: u64) -> Result<u64, String> {
+    if (1..=1 << 20).contains(&mib) {
+        Ok(mib << 20)
+    } else {
+        Err("it must be 1 to 1048576 MiB".to_owned())
+    }
+}
+
+pub(super) fn beyond_max_fetch(text: &str) -> Result<BeyondMaxFetch, String> {
+    match text {
+        "fail" => Ok(BeyondMaxFetch::Fail),
+        "continue" => Ok(BeyondMaxFetch::Continue),
+        _ => Err("it must be \"fail\" or \"continue\"".to_owned()),
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Updates {
     pub(super) pin_version: Option<String>,
     pub(super) pin_wave: Option<u64>,
     pub(super) min_age_seconds: Option<u64>,
+    pub(super) max_fetch_mib: Option<u64>,
+    pub(super) beyond_max_fetch: Option<String>,
 }
 
 /// `[lock]`

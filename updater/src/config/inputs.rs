@@ -49,6 +49,8 @@ keys! {
     pin_version: String = updates.pin_version;
     pin_wave: u64 = updates.pin_wave;
     min_age_seconds: u64 = updates.min_age_seconds;
+    max_fetch_mib: u64 = updates.max_fetch_mib;
+    beyond_max_fetch: String = updates.beyond_max_fetch;
     lock_url: String = lock.url;
     group: String = lock.group;
     retry_seconds: u64 = lock.retry_seconds;

@@ -22,7 +22,7 @@ use crate::gates::{Gates, Window, Windows};
 use crate::health::Subject;
 use crate::paths::Paths;
 pub(crate) use forms::channel;
-use forms::{address, base_url, container, file, group, strategy, unit, wave_number};
+use forms::{address, base_url, beyond_max_fetch, container, file, group, mebibytes, strategy, unit, wave_number};
 pub use inputs::Origin;
 use inputs::{Inputs, Sourced};
 
@@ -76,6 +76,20 @@ pub struct Updates {
     pub pin_wave: Option<usize>,
     /// How long a release must have been offered before this host takes it.
     pub min_age: Duration,
+    /// Bytes of payloads that one release may cost; no bound if absent.
+    pub max_fetch: Option<u64>,
+    /// Whether a release that needs more is installed all the same.
+    pub beyond_max_fetch: BeyondMaxFetch,
+}
+
+/// What happens to a release that needs more from the network than is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BeyondMaxFetch {
+    /// It is not installed.
+    Fail,
+    /// It is, with a warning.
+    Continue,
 }
 
 /// What happens once a release is in the other slot, and whether one is put there at all.
@@ -229,6 +243,13 @@ impl Config {
                     0,
                     0..=365 * DAY,
                 )?,
+                max_fetch: parsed("updates.max_fetch_mib", inputs.max_fetch_mib.as_ref(), |mib| {
+                    mebibytes(*mib)
+                })?,
+                beyond_max_fetch: parsed("updates.beyond_max_fetch", inputs.beyond_max_fetch.as_ref(), |text| {
+                    beyond_max_fetch(text)
+                })?
+                .unwrap_or(BeyondMaxFetch::Fail),
             }),
         };
         if lock.is_none()

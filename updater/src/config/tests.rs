@@ -141,6 +141,14 @@ fn values_out_of_their_range_are_refused_with_key_and_file() {
             "[updates]\nrepository = \"http://a\"\npoll_seconds = 0",
             "updates.poll_seconds",
         ),
+        (
+            "[updates]\nrepository = \"http://a\"\nmax_fetch_mib = 0",
+            "updates.max_fetch_mib",
+        ),
+        (
+            "[updates]\nrepository = \"http://a\"\nbeyond_max_fetch = \"ask\"",
+            "updates.beyond_max_fetch",
+        ),
         ("[lock]\nurl = \"http://l\"\ngroup = \"a b\"", "lock.group"),
         (
             "[updates]\nrepository = \"http://a\"\nstrategy = \"off\"\n[gates]\nwindows = [\"now\"]",

@@ -6,8 +6,8 @@ use std::io::Read;
 use reqwest::Url;
 use twinhull_trust::{Answer, Expected, FetchError, Fetcher};
 
-use super::{Asked, Http, HttpError, Reply};
-use crate::install::Repository;
+use super::{Asked, Body, Http, HttpError, Reply};
+use crate::install::{MaxFetch, Repository};
 
 /// A repository: a folder of static files somewhere.
 #[derive(Debug)]
@@ -16,6 +16,7 @@ pub struct HttpRepository {
     base: Url,
     /// Requests that are on their way, by path, each with the tag it was made with.
     ahead: HashMap<String, (Option<String>, Asked)>,
+    max_fetch: MaxFetch,
 }
 
 impl HttpRepository {
@@ -25,13 +26,24 @@ impl HttpRepository {
             http,
             base,
             ahead: HashMap::new(),
+            max_fetch: MaxFetch::default(),
         }
+    }
+
+    /// The same, with a bound to what one release may cost.
+    #[must_use]
+    pub fn with_max_fetch(self, max_fetch: MaxFetch) -> Self {
+        Self { max_fetch, ..self }
     }
 
     fn url(&self, path: &str) -> Result<Url, FetchError> {
         self.base
             .join(path)
             .map_err(|error| FetchError::Other(error.to_string()))
+    }
+
+    fn get(&self, path: &str, from: u64, length: Option<u64>) -> Result<Body, FetchError> {
+        self.http.get(&self.url(path)?, from, length).map_err(not_fetched)
     }
 
     fn ask(&mut self, path: &str, tag: Option<&str>) -> Result<Reply, FetchError> {
@@ -84,10 +96,14 @@ impl Fetcher for HttpRepository {
 
 impl Repository for HttpRepository {
     fn open(&mut self, path: &str, from: u64) -> Result<Box<dyn Read + '_>, FetchError> {
-        let url = self.url(path)?;
-        self.http
-            .get(&url, from)
-            .map(|body| Box::new(body) as Box<dyn Read>)
-            .map_err(not_fetched)
+        Ok(Box::new(self.get(path, from, None)?))
+    }
+
+    fn open_part(&mut self, path: &str, from: u64, length: u64) -> Result<Box<dyn Read + '_>, FetchError> {
+        Ok(Box::new(self.get(path, from, Some(length))?.take(length)))
+    }
+
+    fn max_fetch(&self) -> MaxFetch {
+        self.max_fetch
     }
 }

@@ -26,7 +26,8 @@ fn answering(answer: &[u8]) -> Url {
 
 fn get(answer: &'static [u8], from: u64) -> Result<Result<Vec<u8>, std::io::ErrorKind>, HttpError> {
     crate::runtime::blocking(move |runtime| {
-        let mut body = Http::for_downloads(runtime, &crate::config::Http::default())?.get(&answering(answer), from)?;
+        let http = Http::for_downloads(runtime, &crate::config::Http::default())?;
+        let mut body = http.get(&answering(answer), from, None)?;
         let mut bytes = Vec::new();
         Ok(body
             .read_to_end(&mut bytes)
@@ -53,7 +54,10 @@ fn missing_file_and_failing_server_are_told_apart() {
     let failing = b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n";
     assert!(matches!(get(failing, 0), Err(HttpError::Status { .. })));
     let unasked = b"HTTP/1.1 206 Partial Content\r\nContent-Length: 0\r\n\r\n";
-    assert!(matches!(get(unasked, 0), Err(HttpError::Status { .. })));
+    assert!(matches!(get(unasked, 0), Err(HttpError::Network { .. })));
+    let another = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 3-5/6\r\nContent-Length: 3\r\n\r\ndef";
+    assert!(matches!(get(another, 4), Err(HttpError::Network { .. })));
+    assert_eq!(get(another, 3).unwrap().unwrap(), b"def");
 }
 
 #[test]
@@ -129,7 +133,7 @@ fn authority_and_client_certificate_of_the_configuration_are_used() {
     let get = |settings: crate::config::Http| {
         let url = url.clone();
         crate::runtime::blocking(move |runtime| {
-            let mut body = Http::for_downloads(runtime, &settings)?.get(&url, 0)?;
+            let mut body = Http::for_downloads(runtime, &settings)?.get(&url, 0, None)?;
             let mut text = String::new();
             body.read_to_string(&mut text)
                 .map(|_| text)
@@ -162,7 +166,7 @@ fn proxy_of_the_configuration_is_asked_for_everything() {
         let url: Url = "http://repository.invalid/file".parse().unwrap();
         let mut text = String::new();
         Http::for_downloads(runtime, &settings)?
-            .get(&url, 0)?
+            .get(&url, 0, None)?
             .read_to_string(&mut text)
             .unwrap();
         Ok::<_, HttpError>(text)

@@ -76,6 +76,19 @@ pub enum InstallError {
         /// Root or kernel image.
         what: &'static str,
     },
+    /// More would have to be fetched than the configuration allows.
+    #[error(
+        "{what}: this release needs {needed} bytes from the network and updates.max_fetch_mib allows {limit}: publish a delta \
+         for what runs here, raise it, or set updates.beyond_max_fetch to \"continue\""
+    )]
+    MaxFetch {
+        /// The payload that passes the bound.
+        what: String,
+        /// Bytes needed so far.
+        needed: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
     /// A payload could not be had.
     #[error("cannot download {path}: {source}")]
     Fetch {
@@ -169,6 +182,7 @@ impl InstallError {
             Self::TooLarge { .. } => "too-large",
             Self::Inconsistent(_) => "release-inconsistent",
             Self::NoPayload { .. } => "no-payload",
+            Self::MaxFetch { .. } => "max-fetch",
             Self::Fetch { .. } => "network",
             Self::Header { source, .. } => match source {
                 HeaderError::Read(_) => "network",

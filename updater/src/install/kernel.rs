@@ -15,7 +15,7 @@ use crate::io::Io;
 pub(super) fn write(
     io: &dyn Io,
     repository: &mut dyn Repository,
-    plan: &Plan,
+    plan: &mut Plan,
     release: &ReleaseDocument,
     entry: &BootEntry,
     timer: &mut Timer<'_>,
@@ -34,30 +34,33 @@ pub(super) fn write(
 fn content(
     io: &dyn Io,
     repository: &mut dyn Repository,
-    plan: &Plan,
+    plan: &mut Plan,
     release: &ReleaseDocument,
     target: &Headless<'_>,
     name: &str,
     timer: &mut Timer<'_>,
 ) -> Result<u64, InstallError> {
-    let headers: u64 = plan.kernel.iter().map(|candidate| candidate.payload.header_size).sum();
-    let fetched = stream::first_that_works(&plan.kernel, |candidate| {
-        io.create_entry(name)
-            .map_err(InstallError::esp(format!("make the file {name}")))?;
-        // A long name is several records of a folder: all of them are there before there is any content.
-        io.flush_entries()
-            .map_err(InstallError::esp(format!("flush the name {name}")))?;
-        let base = Image::Entry(io, &plan.running_entry);
-        stream::apply(repository, candidate, base, target, &mut |offset, bytes| {
+    io.create_entry(name)
+        .map_err(InstallError::esp(format!("make the file {name}")))?;
+    // A long name is several records of a folder: all of them are there before there is any content.
+    io.flush_entries()
+        .map_err(InstallError::esp(format!("flush the name {name}")))?;
+    let fetched = stream::apply(
+        repository,
+        &plan.kernel,
+        &mut plan.allowance,
+        Image::Entry(io, &plan.running_entry),
+        target,
+        &mut |offset, bytes| {
             timer.at(offset + bytes.len() as u64);
             Ok(())
-        })
-    })?;
+        },
+    )?;
     io.flush_entry(name)
         .map_err(InstallError::esp("flush the kernel image"))?;
     let found = stream::hash(io, name, target)?;
     if found == release.uki.sha256 {
-        Ok(headers + fetched)
+        Ok(fetched)
     } else {
         Err(InstallError::KernelHash {
             expected: release.uki.sha256.to_string(),

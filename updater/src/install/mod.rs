@@ -11,6 +11,7 @@
 //! 6. [`kernel`]: the unified kernel image goes to the EFI system partition without its first sector, so that it boots nothing,
 //!    is flushed and compared, and gets its first sector ([`head`] says why): committed.
 
+mod allowance;
 mod entries;
 mod error;
 mod head;
@@ -27,6 +28,7 @@ mod stream;
 use twinhull_layout::{BootEntry, Version};
 use twinhull_trust::ReleaseDocument;
 
+pub use allowance::MaxFetch;
 pub(crate) use entries::rename as rename_entry;
 pub use entries::{Entries, our_entries};
 pub use error::InstallError;
@@ -54,11 +56,11 @@ pub fn install(
 ) -> Result<Installed, InstallError> {
     let mut timer = Timer::new(watch);
     timer.begin(Step::Prepare, 0);
-    let plan = prepare::plan(io, repository, running, release)?;
+    let mut plan = prepare::plan(io, repository, running, release)?;
     slot::invalidate(io, running, plan.slot)?;
 
     timer.begin(Step::Root, release.root.size);
-    let mut fetched = root::write(io, repository, &plan, release, &mut timer)?;
+    let mut fetched = root::write(io, repository, &mut plan, release, &mut timer)?;
 
     timer.begin(Step::ReadBack, release.root.size);
     read_back::compare(io, &plan, release, &mut timer)?;
@@ -67,7 +69,7 @@ pub fn install(
 
     timer.begin(Step::Kernel, release.uki.size);
     let entry = BootEntry::fresh(release.product.clone(), release.version.clone());
-    fetched += kernel::write(io, repository, &plan, release, &entry, &mut timer)?;
+    fetched += kernel::write(io, repository, &mut plan, release, &entry, &mut timer)?;
     Ok(Installed {
         fetched,
         phases: timer.finish(),

@@ -6,6 +6,7 @@ use twinhull_payload::Header;
 use twinhull_trust::{Hex32, PayloadRef, ReleaseDocument};
 use twinhull_verity::{BLOCK_SIZE, partition_size};
 
+use super::allowance::Allowance;
 use super::entries::our_entries;
 use super::slot::Slots;
 use super::stream;
@@ -22,15 +23,25 @@ pub(super) struct Plan {
     pub(super) slot: Slot,
     /// Its partitions.
     pub(super) partitions: SlotPartitions,
-    /// The payloads for the root, the best first.
-    pub(super) root: Vec<Candidate>,
-    /// The payloads for the kernel image, the best first.
-    pub(super) kernel: Vec<Candidate>,
+    /// The payloads for the root.
+    pub(super) root: Payloads,
+    /// The payloads for the kernel image.
+    pub(super) kernel: Payloads,
+    /// What may still be fetched.
+    pub(super) allowance: Allowance,
     /// The file name of the running release's boot entry.
     pub(super) running_entry: String,
 }
 
-/// A payload that could be used.
+/// The payloads for one image.
+pub(super) struct Payloads {
+    /// The one that is used.
+    pub(super) chosen: Candidate,
+    /// The full one, for where the base of the chosen one is damaged. Its header is fetched only then.
+    pub(super) full: Option<PayloadRef>,
+}
+
+/// A payload with its header.
 pub(super) struct Candidate {
     /// Where it is.
     pub(super) payload: PayloadRef,
@@ -54,7 +65,7 @@ pub(super) fn plan(
     fits_esp(io, release, &entries)?;
 
     let root_base = Hex32::from(*running.root_hash.as_bytes());
-    let root = candidates(
+    let root = payloads(
         repository,
         &release.root.payloads,
         root_base,
@@ -62,18 +73,23 @@ pub(super) fn plan(
         "the root",
     )?;
     let kernel_base = stream::hash(io, &running_entry, &stream::Image::Entry(io, &running_entry))?;
-    let kernel = candidates(
+    let kernel = payloads(
         repository,
         &release.uki.payloads,
         kernel_base,
         release.uki.size,
         "the kernel image",
     )?;
+    let mut allowance = Allowance::new(repository.max_fetch());
+    for Payloads { chosen, .. } in [&root, &kernel] {
+        allowance.ask(chosen.payload.size, &chosen.payload.path)?;
+    }
     Ok(Plan {
         slot: slots.inactive(),
         partitions,
         root,
         kernel,
+        allowance,
         running_entry,
     })
 }
@@ -180,42 +196,45 @@ fn fits_esp(io: &dyn Io, release: &ReleaseDocument, entries: &super::Entries) ->
     Ok(())
 }
 
-/// The payloads this host can use, smallest first, with their headers.
-fn candidates(
+/// The smallest payload that this host can use, and the full one beside it.
+fn payloads(
     repository: &mut dyn Repository,
     payloads: &[PayloadRef],
     base: Hex32,
     size: u64,
     what: &'static str,
-) -> Result<Vec<Candidate>, InstallError> {
+) -> Result<Payloads, InstallError> {
     let usable = |payload: &&PayloadRef| payload.base.is_none_or(|needed| needed == base);
-    let mut usable: Vec<&PayloadRef> = payloads.iter().filter(usable).collect();
-    usable.sort_by_key(|payload| payload.size);
-    // One with a base and one without are enough: the second is for when the base turns out damaged.
-    let delta = usable.iter().find(|payload| payload.base.is_some());
-    let full = usable.iter().find(|payload| payload.base.is_none());
-    let mut chosen: Vec<&PayloadRef> = delta.into_iter().chain(full).copied().collect();
-    chosen.sort_by_key(|payload| payload.size);
-    if chosen.is_empty() {
-        return Err(InstallError::NoPayload { what });
-    }
-    chosen
-        .into_iter()
-        .map(|payload| {
-            let header = stream::header(repository, payload)?;
-            let promised = (payload.size, size, payload.base.is_some());
-            let found = (header.payload_size(), header.output_size(), header.base_size() > 0);
-            if promised == found {
-                Ok(Candidate {
-                    payload: payload.clone(),
-                    header,
-                })
-            } else {
-                Err(InstallError::Inconsistent(format!(
-                    "{} has other sizes than the release says",
-                    payload.path
-                )))
-            }
+    let chosen = payloads
+        .iter()
+        .filter(usable)
+        .min_by_key(|payload| payload.size)
+        .ok_or(InstallError::NoPayload { what })?;
+    let full = payloads.iter().find(|payload| payload.base.is_none());
+    Ok(Payloads {
+        chosen: candidate(repository, chosen, size)?,
+        full: full.filter(|_| chosen.base.is_some()).cloned(),
+    })
+}
+
+/// Fetches the header of `payload`, which must be for an image of `size` bytes.
+pub(super) fn candidate(
+    repository: &mut dyn Repository,
+    payload: &PayloadRef,
+    size: u64,
+) -> Result<Candidate, InstallError> {
+    let header = stream::header(repository, payload)?;
+    let promised = (payload.size, size, payload.base.is_some());
+    let found = (header.payload_size(), header.output_size(), header.base_size() > 0);
+    if promised == found {
+        Ok(Candidate {
+            payload: payload.clone(),
+            header,
         })
-        .collect()
+    } else {
+        Err(InstallError::Inconsistent(format!(
+            "{} has other sizes than the release says",
+            payload.path
+        )))
+    }
 }

@@ -26,37 +26,34 @@ impl HashSink for HashPartition<'_> {
 pub(super) fn write(
     io: &dyn Io,
     repository: &mut dyn Repository,
-    plan: &Plan,
+    plan: &mut Plan,
     release: &ReleaseDocument,
     timer: &mut Timer<'_>,
 ) -> Result<u64, InstallError> {
     let root = &plan.partitions.root;
     let verity = &plan.partitions.verity;
     let salt = Salt::from(*release.root.salt.as_bytes());
-    let headers: u64 = plan.root.iter().map(|candidate| candidate.payload.header_size).sum();
 
-    let (fetched, found) = stream::first_that_works(&plan.root, |candidate| {
-        let sink = HashPartition(Image::Disk(io, verity.start, verity.size));
-        let mut tree = TreeWriter::new(release.root.size / BLOCK_SIZE as u64, salt, sink)?;
-        let fetched = stream::apply(
-            repository,
-            candidate,
-            Image::Root(io),
-            &Image::Disk(io, root.start, root.size),
-            &mut |offset, bytes| {
-                tree.write_all(bytes)?;
-                timer.at(offset + bytes.len() as u64);
-                Ok(())
-            },
-        )?;
-        let (found, _) = tree.finish()?;
-        Ok((fetched, found))
-    })?;
+    let sink = HashPartition(Image::Disk(io, verity.start, verity.size));
+    let mut tree = TreeWriter::new(release.root.size / BLOCK_SIZE as u64, salt, sink)?;
+    let fetched = stream::apply(
+        repository,
+        &plan.root,
+        &mut plan.allowance,
+        Image::Root(io),
+        &Image::Disk(io, root.start, root.size),
+        &mut |offset, bytes| {
+            tree.write_all(bytes)?;
+            timer.at(offset + bytes.len() as u64);
+            Ok(())
+        },
+    )?;
+    let (found, _) = tree.finish()?;
 
     let expected = release.root.root_hash;
     if found != expected {
         return Err(InstallError::RootHash { expected, found });
     }
     io.flush_disk().map_err(InstallError::disk("flush the other slot"))?;
-    Ok(headers + fetched)
+    Ok(fetched)
 }

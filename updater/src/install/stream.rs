@@ -3,15 +3,19 @@
 use std::io::{self as std_io, Read};
 
 use sha2::{Digest, Sha256};
-use twinhull_payload::{Applier, ApplyError, Header, ReadAt, Sha256Hash, Target};
-use twinhull_trust::{Hex32, PayloadRef};
+use twinhull_payload::{Applier, ApplyError, Header, Reached, ReadAt, Sha256Hash, Target};
+use twinhull_trust::{FetchError, Hex32, PayloadRef};
 
-use super::prepare::Candidate;
+use super::allowance::Allowance;
+use super::prepare::{self, Candidate, Payloads};
 use super::{InstallError, Repository};
 use crate::io::Io;
 
 /// How often a download is taken up again that did not get any further in between.
 const ATTEMPTS: u32 = 3;
+
+/// Bytes of a blob that is not wanted from which on a new request is cheaper than reading past it.
+const WORTH_A_REQUEST: u64 = 256 * 1024;
 
 /// Bytes that are read at once where nothing else sets the size.
 const CHUNK: usize = 1024 * 1024;
@@ -99,7 +103,9 @@ pub(super) fn hash(io: &dyn Io, name: &str, image: &dyn ReadAt) -> Result<Hex32,
 
 /// Fetches and verifies the header of a payload.
 pub(super) fn header(repository: &mut dyn Repository, payload: &PayloadRef) -> Result<Header, InstallError> {
-    let mut reader = open(repository, payload, 0)?;
+    let mut reader = repository
+        .open_part(&payload.path, 0, payload.header_size)
+        .map_err(fetching(payload))?;
     let expected = Sha256Hash(*payload.header_sha256.as_bytes());
     Header::read(&mut reader, &expected, payload.header_size).map_err(|source| InstallError::Header {
         path: payload.path.clone(),
@@ -107,51 +113,52 @@ pub(super) fn header(repository: &mut dyn Repository, payload: &PayloadRef) -> R
     })
 }
 
-fn open<'r>(
-    repository: &'r mut dyn Repository,
-    payload: &PayloadRef,
-    from: u64,
-) -> Result<Box<dyn Read + 'r>, InstallError> {
-    repository
-        .open(&payload.path, from)
-        .map_err(|source| InstallError::Fetch {
-            path: payload.path.clone(),
-            source,
-        })
+fn fetching(payload: &PayloadRef) -> impl FnOnce(FetchError) -> InstallError {
+    let path = payload.path.clone();
+    move |source| InstallError::Fetch { path, source }
+}
+
+fn applying(payload: &PayloadRef) -> impl Fn(ApplyError) -> InstallError {
+    let path = payload.path.clone();
+    move |source| InstallError::Apply {
+        path: path.clone(),
+        source,
+    }
 }
 
 /// What takes the output of a payload in order: offset and bytes.
 pub(super) type Consumer<'c> = dyn FnMut(u64, &[u8]) -> std_io::Result<()> + 'c;
 
-/// Brings one payload's output to `target`, and what is there already is not fetched again. Gives the bytes that came over
-/// the network.
+/// Brings the output of the chosen payload to `target`; what is there already is not fetched again, and what the base cannot
+/// give any more comes from the full payload. Gives the bytes that came over the network.
 pub(super) fn apply(
     repository: &mut dyn Repository,
-    candidate: &Candidate,
+    payloads: &Payloads,
+    allowance: &mut Allowance,
     base: Image<'_>,
     target: &dyn Target,
     consumer: &mut Consumer<'_>,
 ) -> Result<u64, InstallError> {
-    let Candidate { payload, header } = candidate;
-    let failed = |source| InstallError::Apply {
-        path: payload.path.clone(),
-        source,
-    };
+    let Candidate { payload, header } = &payloads.chosen;
+    let failed = applying(payload);
     let base: Option<&dyn ReadAt> = payload.base.map(|_| &base as &dyn ReadAt);
-    let mut applier = Applier::new(header, base, target).map_err(failed)?;
-    applier.resume(consumer).map_err(failed)?;
+    let mut applier = Applier::new(header, base, target).map_err(&failed)?;
+    let mut full = None;
     let mut attempts = 0;
+    let mut fetched = payload.header_size;
     loop {
+        applier.resume(consumer).map_err(&failed)?;
         let position = applier.position();
         let outcome = if position == payload.size {
             // Nothing is left to fetch, and no server can be asked for what comes after the end.
-            applier.apply(&mut std_io::empty(), consumer)
+            applier.apply_while_needed(&mut std_io::empty(), WORTH_A_REQUEST, consumer)
         } else {
-            let mut reader = open(repository, payload, position)?;
-            applier.apply(&mut reader, consumer)
+            let mut reader = repository.open(&payload.path, position).map_err(fetching(payload))?;
+            applier.apply_while_needed(&mut reader, WORTH_A_REQUEST, consumer)
         };
         match outcome {
-            Ok(done) => return Ok(done.fetched),
+            Ok(Reached::End(done)) => return Ok(fetched + done.fetched),
+            Ok(Reached::Held) => {}
             Err(error @ (ApplyError::ReadPayload { .. } | ApplyError::Truncated { .. })) => {
                 attempts = if applier.position() > position { 1 } else { attempts + 1 };
                 if attempts >= ATTEMPTS {
@@ -159,33 +166,69 @@ pub(super) fn apply(
                 }
                 tracing::info!("{}: {error}; going on from there", payload.path);
             }
+            Err(error) => {
+                let (Some(reference), true) = (&payloads.full, is_about_base(&error)) else {
+                    return Err(failed(error));
+                };
+                let (offset, size) = applier.next_output();
+                tracing::warn!(
+                    "{}: {error}; taking bytes {offset} to {} from the full payload",
+                    payload.path,
+                    offset + u64::from(size)
+                );
+                if full.is_none() {
+                    allowance.ask(reference.header_size, &reference.path)?;
+                    fetched += reference.header_size;
+                    full = Some(prepare::candidate(repository, reference, header.output_size())?);
+                }
+                let Some(full) = &full else {
+                    return Err(failed(error));
+                };
+                fetched += fill(repository, full, allowance, target, offset, size)?;
+                let before = applier.output_position();
+                applier.resume(consumer).map_err(&failed)?;
+                if applier.output_position() == before {
+                    // Both are signed, yet they disagree.
+                    return Err(failed(error));
+                }
+            }
+        }
+    }
+}
+
+/// Fills `size` bytes at `offset` of `target` from a full payload, with one request for so much of it. Everything before
+/// `offset` is in place.
+fn fill(
+    repository: &mut dyn Repository,
+    full: &Candidate,
+    allowance: &mut Allowance,
+    target: &dyn Target,
+    offset: u64,
+    size: u32,
+) -> Result<u64, InstallError> {
+    let failed = applying(&full.payload);
+    let (mut piece, end) = Applier::piece(&full.header, None, target, offset, size).map_err(&failed)?;
+    allowance.ask(end - piece.position(), &full.payload.path)?;
+    let mut attempts = 0;
+    loop {
+        let position = piece.position();
+        let mut reader = repository
+            .open_part(&full.payload.path, position, end - position)
+            .map_err(fetching(&full.payload))?;
+        match piece.apply(&mut reader, &mut |_, _| Ok(())) {
+            Ok(done) => return Ok(done.fetched),
+            Err(error @ (ApplyError::ReadPayload { .. } | ApplyError::Truncated { .. })) => {
+                attempts = if piece.position() > position { 1 } else { attempts + 1 };
+                if attempts >= ATTEMPTS {
+                    return Err(failed(error));
+                }
+            }
             Err(error) => return Err(failed(error)),
         }
     }
 }
 
-/// Does `work` with the first candidate, and with the next only if the base of the first is at fault.
-pub(super) fn first_that_works<T>(
-    candidates: &[Candidate],
-    mut work: impl FnMut(&Candidate) -> Result<T, InstallError>,
-) -> Result<T, InstallError> {
-    let mut outcome = Err(InstallError::NoPayload { what: "this image" });
-    for candidate in candidates {
-        outcome = work(candidate);
-        match &outcome {
-            Err(InstallError::Apply { path, source }) if candidate.payload.base.is_some() && is_about_base(source) => {
-                tracing::warn!("{path}: {source}; trying the full payload");
-            }
-            _ => break,
-        }
-    }
-    outcome
-}
-
 /// Whether the payload is good and what it starts from is not.
 fn is_about_base(error: &ApplyError) -> bool {
-    matches!(
-        error,
-        ApplyError::BaseMissing | ApplyError::WrongBase | ApplyError::ReadBase { .. } | ApplyError::Output { .. }
-    )
+    matches!(error, ApplyError::ReadBase { .. } | ApplyError::Output { .. })
 }

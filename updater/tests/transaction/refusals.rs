@@ -2,8 +2,8 @@
 
 use std::io;
 
-use twinhull_trust::ReleaseDocument;
-use twinhull_updater::install::{InstallError, install};
+use twinhull_trust::{PayloadRef, ReleaseDocument};
+use twinhull_updater::install::{InstallError, MaxFetch, install};
 use twinhull_updater::machine::Installed;
 
 use crate::oracle;
@@ -73,6 +73,11 @@ impl Case {
             .unwrap()
             .path
             .clone()
+    }
+
+    fn full_of_root(&self) -> PayloadRef {
+        let full = |payload: &&PayloadRef| payload.base.is_none();
+        self.release.root.payloads.iter().find(full).unwrap().clone()
     }
 
     fn flip(&mut self, path: &str, at: usize) {
@@ -241,6 +246,41 @@ fn damaged_base_is_made_good_by_the_full_payload() {
     case.io.damaged_root = Some(1_500_000..1_500_001);
     case.install().unwrap();
     assert_eq!(oracle::boots(&case.io.machine(), &case.images), Ok(version("1.1.0")));
+    let full = case.full_of_root();
+    let asked = |path: &str| case.files.opened.iter().filter(|(opened, _)| opened == path).count();
+    assert_eq!(asked(&full.path), 2, "its header, and what is missing in one request");
+}
+
+#[test]
+fn a_part_that_the_bound_does_not_cover_is_not_fetched() {
+    let mut case = Case::new();
+    case.io.damaged_root = Some(1_500_000..1_500_001);
+    let bound = |bytes, go_on| MaxFetch {
+        bytes: Some(bytes),
+        go_on,
+    };
+    let chosen: u64 = [&case.release.root.payloads, &case.release.uki.payloads]
+        .map(|payloads| payloads.iter().map(|payload| payload.size).min().unwrap())
+        .iter()
+        .sum();
+    // Enough for what was chosen, and for no segment more.
+    case.files.max_fetch = bound(chosen + 1000, false);
+    let mut going_on = Case::new();
+    going_on.io.damaged_root = case.io.damaged_root.clone();
+    going_on.files.max_fetch = bound(1, true);
+    case.refused("max-fetch");
+    going_on.install().unwrap();
+    assert_eq!(
+        oracle::boots(&going_on.io.machine(), &going_on.images),
+        Ok(version("1.1.0"))
+    );
+}
+
+#[test]
+fn release_beyond_the_bound_is_refused_before_anything_changes() {
+    let mut case = Case::new();
+    case.files.max_fetch.bytes = Some(1000);
+    case.refused_untouched("max-fetch");
 }
 
 #[test]

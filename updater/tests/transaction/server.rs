@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -68,7 +69,7 @@ fn serve(mut stream: TcpStream, shared: &Mutex<Shared>) {
     if reader.read_line(&mut first).is_err() {
         return;
     }
-    let (mut from, mut length) = (0, 0);
+    let (mut from, mut to, mut length) = (0, usize::MAX, 0);
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line).is_err() || line.trim().is_empty() {
@@ -76,7 +77,9 @@ fn serve(mut stream: TcpStream, shared: &Mutex<Shared>) {
         }
         let line = line.to_lowercase();
         if let Some(range) = line.strip_prefix("range: bytes=") {
-            from = range.trim().trim_end_matches('-').parse().unwrap();
+            let (first, last) = range.trim().split_once('-').unwrap();
+            from = first.parse().unwrap();
+            to = last.parse().map_or(usize::MAX, |last: usize| last + 1);
         }
         if let Some(value) = line.strip_prefix("content-length: ") {
             length = value.trim().parse().unwrap();
@@ -89,7 +92,10 @@ fn serve(mut stream: TcpStream, shared: &Mutex<Shared>) {
     let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
     let (status, answer) = match path.strip_prefix("/lock/v1/") {
         Some(request) => lock(request, &mut shared.lock().unwrap()),
-        None => file(&shared.lock().unwrap().folder.join(path.trim_start_matches('/')), from),
+        None => file(
+            &shared.lock().unwrap().folder.join(path.trim_start_matches('/')),
+            from..to,
+        ),
     };
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
@@ -101,9 +107,12 @@ fn serve(mut stream: TcpStream, shared: &Mutex<Shared>) {
         .and_then(|()| stream.write_all(&answer));
 }
 
-fn file(path: &Path, from: usize) -> (&'static str, Vec<u8>) {
+fn file(path: &Path, range: Range<usize>) -> (&'static str, Vec<u8>) {
     match std::fs::read(path) {
-        Ok(bytes) if from > 0 => ("206 Partial Content", bytes[from.min(bytes.len())..].to_vec()),
+        Ok(bytes) if range != (0..usize::MAX) => {
+            let end = range.end.min(bytes.len());
+            ("206 Partial Content", bytes[range.start.min(end)..end].to_vec())
+        }
         Ok(bytes) => ("200 OK", bytes),
         Err(_) => ("404 Not Found", Vec::new()),
     }

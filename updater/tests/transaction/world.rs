@@ -12,7 +12,7 @@ use twinhull_trust::{
     Setup, UkiImage,
 };
 use twinhull_updater::host::Running;
-use twinhull_updater::install::Repository;
+use twinhull_updater::install::{MaxFetch, Repository};
 use twinhull_verity::{BLOCK_SIZE, Salt, TreeBuilder};
 use uuid::Uuid;
 
@@ -225,6 +225,8 @@ pub(crate) struct Files {
     pub(crate) content: BTreeMap<String, Vec<u8>>,
     /// Every download ends after this many bytes.
     pub(crate) cut_after: Option<usize>,
+    /// What one release may cost.
+    pub(crate) max_fetch: MaxFetch,
     /// What was opened, in order.
     pub(crate) opened: Vec<(String, u64)>,
 }
@@ -251,6 +253,10 @@ impl Repository for Files {
         let from = usize::try_from(from).unwrap();
         let end = self.cut_after.map_or(bytes.len(), |cut| bytes.len().min(from + cut));
         Ok(Box::new(Cursor::new(&bytes[from..end])))
+    }
+
+    fn max_fetch(&self) -> MaxFetch {
+        self.max_fetch
     }
 }
 
