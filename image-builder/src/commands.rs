@@ -54,6 +54,10 @@ pub fn repo(command: RepoCommand) -> Result<ExitCode> {
             let status = repository::status(&repo)?;
             show(json, &status, || status.to_text(Timestamp::now()))?;
         }
+        RepoCommand::NewKey { keys, role, token } => {
+            let (path, id) = keys::new_key(&keys, &role, token.as_deref())?;
+            println!("{} is key {id} for {role}", path.display());
+        }
         RepoCommand::Rotate(RotateArgs {
             at,
             role,

@@ -10,15 +10,14 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use twinhull_payload::MakeOptions;
 use twinhull_trust::{
-    ChannelDocument, Hex32, Keyring, Package, Pending, ReleaseDocument, Repository, RepositoryError,
-    channel_name_is_valid,
+    ChannelDocument, Hex32, Package, Pending, ReleaseDocument, Repository, RepositoryError, channel_name_is_valid,
 };
 
 use crate::build::manifest::Manifest;
 use crate::definition::size::Size;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
-use crate::repository::keys::{Outcome, publish_or_stage};
+use crate::repository::keys::{Outcome, load, publish_or_stage};
 use crate::sign::verity::Signature;
 use image::{Image, Payloads};
 
@@ -75,7 +74,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Published> {
             "--channel {channel}: a channel's name is 1 to 32 of a-z 0-9 -"
         )));
     }
-    let keys = Keyring::load(&options.keys).map_err(trust("reading the keys"))?;
+    let keys = load(&options.keys)?;
     let mut repository = Repository::open(&options.repository, &keys).map_err(trust("opening the repository"))?;
 
     let step = progress.step("check", "compare the files with the manifest");

@@ -1,6 +1,7 @@
 //! Making a release repository, and showing what is in one.
 
 pub mod keys;
+mod token;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
-use twinhull_trust::{ChannelDocument, Keyring, Repository, Setup};
+use twinhull_trust::{ChannelDocument, Keyring, Repository, Setup, SystemClock};
 
 use crate::error::{Doing, Error, Result};
 use crate::publish::trust;
@@ -30,7 +31,8 @@ pub fn init(folder: &Path, keys: &Path) -> Result<PathBuf> {
 /// # Errors
 /// As [`init`].
 pub fn init_with(folder: &Path, keys: &Path, setup: &Setup) -> Result<PathBuf> {
-    let made = Repository::init(folder, keys, setup).map_err(trust("making the repository"))?;
+    let made = Repository::init_with(folder, keys, setup, &SystemClock, keys::with_tokens);
+    let made = made.map_err(trust("making the repository"))?;
     Ok(made.trusted_root())
 }
 

@@ -80,12 +80,17 @@ fn share(text: &str) -> Result<u32, String> {
     format!("{whole}{part:0<2}").parse().map_err(|_| wrong())
 }
 
-/// `36h` or `1h 30m`, in seconds.
+/// `36h`, `1h 30m` or `2d`, in seconds.
 fn seconds(text: &str) -> Result<u64, String> {
-    let duration = text.parse::<SignedDuration>().ok();
+    // A day of a rollout is 24 hours, whatever clocks do.
+    let days = text.trim().strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
+    let duration = match days {
+        Some(days) => Some(SignedDuration::from_hours(24 * i64::from(days))),
+        None => text.parse::<SignedDuration>().ok(),
+    };
     duration
         .and_then(|duration| u64::try_from(duration.as_secs()).ok())
-        .ok_or_else(|| format!("{text:?} is not a time such as \"36h\" or \"1h 30m\""))
+        .ok_or_else(|| format!("{text:?} is not a time such as \"36h\", \"1h 30m\" or \"2d\""))
 }
 
 /// What a simulation showed, for a terminal.

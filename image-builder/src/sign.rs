@@ -9,7 +9,7 @@ pub mod certificate;
 mod cms;
 pub mod enrolment;
 pub mod key;
-mod token;
+pub(crate) mod token;
 pub mod verity;
 
 pub use certificate::Certificate;

@@ -5,6 +5,9 @@
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 use twinhull::build::manifest::{Manifest, Package, RootImage, UkiImage};
@@ -133,6 +136,86 @@ fn host_finds_the_release_with_full_and_delta_payloads() {
             payload.size
         );
     }
+}
+
+/// What a host that has never been here finds: the release offered, with all of its payloads.
+fn offered(site: &Path) -> Result<String, String> {
+    let home = tempfile::tempdir().unwrap();
+    let said = |error: twinhull_trust::TrustError| error.to_string();
+    let root = fs::read(site.join("metadata/1.root.json")).unwrap();
+    let mut client = Client::open(home.path(), &root).map_err(said)?;
+    let mut folder = Folder(site.to_owned());
+    let product: Product = "p".parse().unwrap();
+    client.refresh(&mut folder, &SystemClock).map_err(said)?;
+    let channel = client
+        .channel(&mut folder, &SystemClock, &product, "stable")
+        .map_err(said)?;
+    let version = &channel.releases[&Arch::X86_64];
+    let release = client
+        .release(&mut folder, &SystemClock, &product, Arch::X86_64, version)
+        .map_err(said)?;
+    for payload in release.root.payloads.iter().chain(&release.uki.payloads) {
+        let there = fs::read(site.join(&payload.path)).map_err(|error| format!("{}: {error}", payload.path))?;
+        if there.len() as u64 != payload.size {
+            return Err(format!("{} has {} bytes", payload.path, there.len()));
+        }
+    }
+    Ok(version.to_string())
+}
+
+#[test]
+fn publishing_killed_at_any_moment_leaves_a_whole_repository_and_readers_never_notice() {
+    const KILLS: u32 = 16;
+    let world = World::new();
+    let (site, keys) = (world.path("site"), world.path("keys"));
+    let start = |manifest: &Path| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_twinhull"))
+            .args(["publish", "--level", "3", "--channel", "stable", "--repo"])
+            .args([&site, Path::new("--keys"), &keys, manifest])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let first = world.build("1.0.0", 0);
+    let begun = Instant::now();
+    assert!(start(&first).wait().unwrap().success());
+    let whole = begun.elapsed();
+
+    let done = AtomicBool::new(false);
+    let (reads, killed) = thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut reads = 0;
+            while !done.load(Ordering::Relaxed) {
+                offered(&site).unwrap_or_else(|why| panic!("read {reads}: {why}"));
+                reads += 1;
+            }
+            reads
+        });
+        let mut killed = 0;
+        for kill in 1..=KILLS {
+            let version = format!("1.0.{kill}");
+            let manifest = world.build(&version, u8::try_from(kill).unwrap());
+            let mut publisher = start(&manifest);
+            // Spread over the whole of it; where exactly is up to the machine.
+            thread::sleep(whole * kill / KILLS);
+            let _ = publisher.kill();
+            killed += u32::from(!publisher.wait().unwrap().success());
+            assert!(offered(&site).is_ok());
+            assert!(
+                start(&manifest).wait().unwrap().success(),
+                "made again after kill {kill}"
+            );
+            assert_eq!(offered(&site).unwrap(), version);
+            if reader.is_finished() {
+                break;
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        (reader.join().unwrap(), killed)
+    });
+    assert!(killed >= KILLS / 4, "only {killed} of {KILLS} were killed in time");
+    assert!(reads > KILLS, "{reads} reads");
 }
 
 #[test]

@@ -18,6 +18,17 @@ pub enum RepoCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Make a key for a role, or describe one on a PKCS #11 token; `rotate --add` puts it to use
+    NewKey {
+        /// The folder for the key's file, which must be there
+        #[arg(long, value_name = "DIR")]
+        keys: PathBuf,
+        /// root, targets, releases, channels, snapshot or timestamp
+        role: String,
+        /// A key on a token: pkcs11:token=TOKEN;object=LABEL?module-path=/M.so&pin-source=file:/PIN
+        #[arg(long, value_name = "URI")]
+        token: Option<String>,
+    },
     /// Give a role other keys: replace, add or revoke
     Rotate(RotateArgs),
     /// Add signatures to what waits for them; works on copies of the files, without a repository

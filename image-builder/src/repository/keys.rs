@@ -1,11 +1,17 @@
 //! The care of a repository's keys and signatures: rotate, sign, verify, refresh.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use twinhull_trust::{KeyChange, Keyring, Pending, PublicKey, Repository, sign_pending};
+use twinhull_trust::{KeyChange, Keyring, Pending, PublicKey, Repository, SecretKey, sign_pending};
+
+use super::token::{self, OnToken};
 
 use crate::error::{Doing, Error, Result};
 use crate::publish::trust;
+
+/// The roles that have keys.
+const ROLES: [&str; 6] = ["root", "targets", "releases", "channels", "snapshot", "timestamp"];
 
 /// What came of a change of the repository.
 #[derive(Debug)]
@@ -127,9 +133,38 @@ pub fn verify(folder: &Path) -> Result<Vec<Pending>> {
 /// The keys of a folder.
 ///
 /// # Errors
-/// A key file cannot be used. Keys on tokens are listed and not reached: nothing here signs with them yet.
+/// A key file cannot be used. Tokens are reached when they are to sign.
 pub fn load(folder: &Path) -> Result<Keyring> {
-    Keyring::load(folder).map_err(trust("reading the keys"))
+    Keyring::load(folder)
+        .map(with_tokens)
+        .map_err(trust("reading the keys"))
+}
+
+/// The same keys, with those on tokens able to sign.
+pub(super) fn with_tokens(mut keys: Keyring) -> Keyring {
+    for key in keys.token_keys().to_vec() {
+        keys.add_signer(Arc::new(OnToken(key)));
+    }
+    keys
+}
+
+/// Makes a key for `role` in `folder`, or describes the one that a PKCS #11 URI names. Returns its file and its id. Nothing
+/// trusts it before it is added to the role.
+///
+/// # Errors
+/// There is no such role; the file cannot be written; the token does not sign.
+pub fn new_key(folder: &Path, role: &str, token: Option<&str>) -> Result<(PathBuf, String)> {
+    if !ROLES.contains(&role) {
+        return Err(Error::Usage(format!(
+            "there is no role `{role}`; the roles are {}",
+            ROLES.join(", ")
+        )));
+    }
+    if let Some(uri) = token {
+        return token::describe(folder, role, uri);
+    }
+    let made = SecretKey::generate().and_then(|key| Ok((key.save(role, folder)?, key.id())));
+    made.map_err(trust("making the key"))
 }
 
 /// One line for each pending file.

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::{Attribute, ObjectClass, ObjectHandle};
+use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
+use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 
@@ -16,6 +17,7 @@ use crate::error::{Doing, Error, Result};
 pub struct Token {
     session: Session,
     key: ObjectHandle,
+    label: String,
 }
 
 impl fmt::Debug for Token {
@@ -86,7 +88,7 @@ impl Token {
     ///
     /// # Errors
     /// The URI is malformed; module, token or key are not there; the PIN is wrong.
-    pub(super) fn open(uri: &str) -> Result<Self> {
+    pub(crate) fn open(uri: &str) -> Result<Self> {
         let uri = Uri::parse(uri)?;
         let missing = |name: &str| Error::Usage(format!("the PKCS #11 URI names no `{name}`"));
         let module = uri.module.ok_or_else(|| missing("module-path"))?;
@@ -133,7 +135,7 @@ impl Token {
                 found.len()
             )));
         };
-        Ok(Self { session, key })
+        Ok(Self { session, key, label })
     }
 
     /// Signs the sha256 of `message`.
@@ -143,8 +145,56 @@ impl Token {
     pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>> {
         self.session
             .sign(&Mechanism::Sha256RsaPkcs, self.key, message)
-            .map_err(|error| Error::Content(format!("the token does not sign: {error}")))
+            .map_err(|error| refused(&error))
     }
+
+    /// Signs `message` with ed25519 (RFC 8032, pure).
+    ///
+    /// # Errors
+    /// The token refuses, or the key is of another kind.
+    pub(crate) fn sign_ed25519(&self, message: &[u8]) -> Result<[u8; 64]> {
+        let mechanism = Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Ed25519));
+        let signature = self
+            .session
+            .sign(&mechanism, self.key, message)
+            .map_err(|error| refused(&error))?;
+        signature
+            .try_into()
+            .map_err(|_| Error::Content("the token makes no signature of 64 bytes: its key is not ed25519".into()))
+    }
+
+    /// The public half of an ed25519 key: the object of the same label (PKCS #11 3.0 section 2.3.5, `CKA_EC_POINT`).
+    ///
+    /// # Errors
+    /// There is none, or it is of another kind.
+    pub(crate) fn public_ed25519(&self) -> Result<[u8; 32]> {
+        let template = [
+            Attribute::Class(ObjectClass::PUBLIC_KEY),
+            Attribute::Label(self.label.clone().into_bytes()),
+        ];
+        let found = self.session.find_objects(&template).map_err(|error| refused(&error))?;
+        let wrong = || {
+            Error::Usage(format!(
+                "the token has no one public ed25519 key labelled \"{}\"",
+                self.label
+            ))
+        };
+        let [key] = found[..] else { return Err(wrong()) };
+        let attributes = self
+            .session
+            .get_attributes(key, &[AttributeType::EcPoint])
+            .map_err(|error| refused(&error))?;
+        let [Attribute::EcPoint(point)] = &attributes[..] else {
+            return Err(wrong());
+        };
+        // Some tokens wrap the point as a DER octet string, some do not.
+        let point = point.strip_prefix(&[0x04, 32]).unwrap_or(point);
+        point.try_into().map_err(|_| wrong())
+    }
+}
+
+fn refused(error: &cryptoki::error::Error) -> Error {
+    Error::Content(format!("the token refuses: {error}"))
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 const STATE: &str = ".state";
 
 /// The root that the client was set up with.
-const SHIPPED: &str = ".trusted-root.json";
+const SHIPPED: &str = ".trusted-root";
 
 /// The longest artefact taken, in bytes.
 const MAX_TARGET: u64 = 64 << 20;

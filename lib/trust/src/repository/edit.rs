@@ -149,7 +149,7 @@ impl Repository {
         }
     }
 
-    fn role(&self, role: &str) -> Result<&Targets, RepositoryError> {
+    pub(super) fn role(&self, role: &str) -> Result<&Targets, RepositoryError> {
         let found = if role == TARGETS {
             Some(&self.state.targets)
         } else {

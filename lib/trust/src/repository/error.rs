@@ -83,6 +83,14 @@ pub enum RepositoryError {
         /// The version that must follow.
         wanted: u64,
     },
+    /// A change of what is listed online that would be lost: it cannot wait with the offline roles.
+    #[error(
+        "the change of `{role}` cannot wait for the signatures of other roles: make it when those are published; nothing was changed"
+    )]
+    CannotWait {
+        /// The role.
+        role: String,
+    },
     /// There is something in `pending/` already.
     #[error("{} waits for signatures; sign and publish it, or remove it, before another change of `{role}`", path.display())]
     Waiting {

@@ -6,10 +6,11 @@ use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::secret::key_id;
 use super::{CHANNELS, Keyring, RELEASES, Repository, RepositoryError, SecretKey, State, files};
 use crate::metadata::{
-    Common, DelegatedRole, Delegations, FileRecord, ROOT, Role, RoleKeys, Root, SNAPSHOT, Snapshot, TARGETS, TIMESTAMP,
-    Targets, TimestampRole, listed_as,
+    Common, DelegatedRole, Delegations, FileRecord, Key, ROOT, Role, RoleKeys, Root, SNAPSHOT, Snapshot, TARGETS,
+    TIMESTAMP, Targets, TimestampRole, listed_as,
 };
 use crate::{CHANNEL_PATTERN, Clock, RELEASE_PATTERN, SystemClock};
 
@@ -95,12 +96,26 @@ impl Repository {
         setup: &Setup,
         clock: &dyn Clock,
     ) -> Result<Self, RepositoryError> {
+        Self::init_with(directory, keys_folder, setup, clock, |keys| keys)
+    }
+
+    /// As [`Repository::init_at`]; `reach` adds signers for the keys of the folder that are on tokens.
+    ///
+    /// # Errors
+    /// As [`Repository::init`]; a token that does not sign.
+    pub fn init_with(
+        directory: &Path,
+        keys_folder: &Path,
+        setup: &Setup,
+        clock: &dyn Clock,
+        reach: impl FnOnce(Keyring) -> Keyring,
+    ) -> Result<Self, RepositoryError> {
         if directory.join("metadata/timestamp.json").exists() {
             return Err(RepositoryError::AlreadyThere {
                 path: directory.to_owned(),
             });
         }
-        let keys = Keyring::complete(keys_folder, setup)?;
+        let keys = reach(Keyring::complete(keys_folder, setup)?);
         for folder in ["metadata", "targets", "payloads"] {
             files::make_folder(&directory.join(folder))?;
         }
@@ -144,7 +159,7 @@ impl Keyring {
                     keys: wanted,
                 });
             }
-            for _ in keys.of_role(role).count()..wanted as usize {
+            for _ in keys.ids_of(role).len()..wanted as usize {
                 keys.add(role, SecretKey::generate()?);
             }
         }
@@ -155,7 +170,7 @@ impl Keyring {
 
 fn role_keys(keys: &Keyring, role: &str, threshold: u32) -> RoleKeys {
     RoleKeys {
-        keyids: keys.of_role(role).map(SecretKey::id).collect(),
+        keyids: keys.ids_of(role),
         threshold: NonZeroU32::new(threshold).unwrap_or(NonZeroU32::MIN),
     }
 }
@@ -165,8 +180,8 @@ impl State {
         let public = |roles: &[&str]| {
             roles
                 .iter()
-                .flat_map(|role| keys.of_role(role))
-                .map(|key| (key.id(), key.key()))
+                .flat_map(|role| keys.public_of(role))
+                .map(|public| (key_id(public), Key::ed25519(public)))
                 .collect()
         };
         let role_keys = |role: &str, terms: RoleTerms| role_keys(keys, role, terms.threshold);

@@ -34,12 +34,8 @@ pub struct TokenKey {
     pub role: String,
     /// The public half.
     pub public: Hex32,
-    /// The PKCS#11 module, a shared library.
-    pub module: PathBuf,
-    /// The label of the token.
-    pub token: String,
-    /// The label of the key on it.
-    pub label: String,
+    /// Where it is, as a PKCS #11 URI (RFC 7512).
+    pub uri: String,
 }
 
 /// The public half of a key, and the role it was made for.
@@ -76,15 +72,23 @@ struct KeyFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     seed: Option<Hex32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pkcs11: Option<OnToken>,
+    pkcs11: Option<String>,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OnToken {
-    module: PathBuf,
-    token: String,
-    label: String,
+impl KeyFile {
+    /// Writes it into `folder` under the next number that is free for its role.
+    fn write(&self, folder: &Path) -> Result<PathBuf, RepositoryError> {
+        let role = &self.role;
+        let mut number = 1;
+        let mut path = folder.join(format!("{role}-{number}.json"));
+        while path.exists() {
+            number += 1;
+            path = folder.join(format!("{role}-{number}.json"));
+        }
+        let bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
+        twinhull_durable::replace(&path, &bytes, if self.seed.is_some() { 0o600 } else { 0o644 })?;
+        Ok(path)
+    }
 }
 
 impl Keyring {
@@ -118,13 +122,18 @@ impl Keyring {
         self.others.push(signer);
     }
 
-    /// The ids of the keys made for `role`, on tokens or not.
-    pub(super) fn ids_of(&self, role: &str) -> Vec<String> {
+    /// The public halves of the keys made for `role`, on tokens or not.
+    pub(super) fn public_of(&self, role: &str) -> Vec<[u8; 32]> {
         let tokens = self.tokens.iter().filter(|key| key.role == role);
         self.of_role(role)
-            .map(SecretKey::id)
-            .chain(tokens.map(|key| key_id(key.public.into())))
+            .map(SecretKey::public)
+            .chain(tokens.map(|key| key.public.into()))
             .collect()
+    }
+
+    /// The ids of the keys made for `role`, on tokens or not.
+    pub(super) fn ids_of(&self, role: &str) -> Vec<String> {
+        self.public_of(role).into_iter().map(key_id).collect()
     }
 
     /// The signatures over `message` of every key at hand whose id is in `wanted`, by id.
@@ -174,23 +183,26 @@ impl Keyring {
             if there.keys().any(|known| known.public() == key.public()) {
                 continue;
             }
-            let mut number = 1;
-            let mut path = folder.join(format!("{role}-{number}.json"));
-            while path.exists() {
-                number += 1;
-                path = folder.join(format!("{role}-{number}.json"));
-            }
-            let file = KeyFile {
-                keytype: "ed25519".to_owned(),
-                role: role.clone(),
-                public: key.public().into(),
-                seed: Some(key.seed().into()),
-                pkcs11: None,
-            };
-            let bytes = serde_json::to_vec_pretty(&file).unwrap_or_default();
-            twinhull_durable::replace(&path, &bytes, 0o600)?;
+            key.save(role, folder)?;
         }
         Ok(())
+    }
+}
+
+impl SecretKey {
+    /// Writes the key, made for `role`, into a new file of `folder`, mode 0600.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn save(&self, role: &str, folder: &Path) -> Result<PathBuf, RepositoryError> {
+        let file = KeyFile {
+            keytype: "ed25519".to_owned(),
+            role: role.to_owned(),
+            public: self.public().into(),
+            seed: Some(self.seed().into()),
+            pkcs11: None,
+        };
+        file.write(folder)
     }
 }
 
@@ -199,12 +211,10 @@ impl Keyring {
         let file = parse(path)?;
         match (file.seed, file.pkcs11) {
             (Some(seed), _) => self.files.push((file.role, SecretKey::from_seed(seed.into()))),
-            (None, Some(OnToken { module, token, label })) => self.tokens.push(TokenKey {
+            (None, Some(uri)) => self.tokens.push(TokenKey {
                 role: file.role,
                 public: file.public,
-                module,
-                token,
-                label,
+                uri,
             }),
             // A public half is of no use for signing.
             (None, None) => {}
@@ -214,24 +224,24 @@ impl Keyring {
 }
 
 impl TokenKey {
-    /// Writes the file that says where the key is, as `path`.
+    /// The key id in metadata.
+    pub fn id(&self) -> String {
+        key_id(self.public.into())
+    }
+
+    /// Writes a new file into `folder` that says where the key is.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn save(&self, path: &Path) -> Result<(), RepositoryError> {
+    pub fn save(&self, folder: &Path) -> Result<PathBuf, RepositoryError> {
         let file = KeyFile {
             keytype: "ed25519".to_owned(),
             role: self.role.clone(),
             public: self.public,
             seed: None,
-            pkcs11: Some(OnToken {
-                module: self.module.clone(),
-                token: self.token.clone(),
-                label: self.label.clone(),
-            }),
+            pkcs11: Some(self.uri.clone()),
         };
-        let bytes = serde_json::to_vec_pretty(&file).unwrap_or_default();
-        Ok(twinhull_durable::replace(path, &bytes, 0o644)?)
+        file.write(folder)
     }
 }
 

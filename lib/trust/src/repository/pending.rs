@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::commit::{enough, signed};
-use super::{Keyring, RELEASES, Repository, RepositoryError, State, files};
+use super::{CHANNELS, Keyring, RELEASES, Repository, RepositoryError, State, files};
 use crate::metadata::envelope::Signed;
 use crate::metadata::{Delegator, ROOT, Role, Root, TARGETS, Targets};
 use crate::{Hex32, TrustError};
@@ -49,11 +49,19 @@ impl Pending {
 
 impl Repository {
     /// Writes the changed offline roles into `pending/`, with the signatures of the keys at hand, instead of publishing them.
-    /// Other changes are dropped: they are signed by those who hold online keys when all of this is published.
+    /// Online roles are signed by those who hold their keys when all of this is published.
     ///
     /// # Errors
-    /// [`RepositoryError::Waiting`] if another version of such a role waits already; files that cannot be written.
+    /// [`RepositoryError::CannotWait`] if a channel was changed, too; [`RepositoryError::Waiting`] if another version of such a
+    /// role waits already; files that cannot be written. Nothing has changed then.
     pub fn stage(&mut self) -> Result<Vec<Pending>, RepositoryError> {
+        let published = Self::open(&self.directory, &Keyring::default())?;
+        // A channel that offered what nobody can see yet would be refused by every host.
+        if self.role(CHANNELS)?.listed != published.role(CHANNELS)?.listed {
+            return Err(RepositoryError::CannotWait {
+                role: CHANNELS.to_owned(),
+            });
+        }
         let next = self.next();
         let changed: Vec<&str> = OFFLINE
             .into_iter()

@@ -75,10 +75,6 @@ impl SecretKey {
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         self.0.sign(message).to_bytes()
     }
-
-    pub(super) fn key(&self) -> Key {
-        Key::ed25519(self.public())
-    }
 }
 
 impl fmt::Debug for SecretKey {

@@ -1,5 +1,6 @@
 //! The repository editor, read by the client.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -120,6 +121,70 @@ fn published_release_reaches_a_host() {
     repository.commit().unwrap();
     assert_eq!(place.offered().unwrap(), "1.1.0");
     assert_eq!(repository.releases().count(), 2);
+}
+
+#[test]
+fn publication_cut_after_any_file_is_read_as_old_or_new_and_can_be_made_again() {
+    let place = Place::with_release();
+    let before: BTreeMap<_, _> = files(&place.path("repo")).into_iter().collect();
+    let publish = |place: &Place| {
+        let mut repository = place.open();
+        repository
+            .add_release(&release_document("1.1.0", Arch::X86_64))
+            .unwrap();
+        repository.set_channel(&channel_document("1.1.0")).unwrap();
+        repository.commit().unwrap()
+    };
+    publish(&place);
+    // In the order in which they came, which the kernel's clock tells apart well enough.
+    let mut written: Vec<_> = files(&place.path("repo"))
+        .into_iter()
+        .filter(|(name, bytes)| before.get(name) != Some(bytes))
+        .map(|(name, bytes)| {
+            let modified = fs::metadata(place.path("repo").join(&name))
+                .unwrap()
+                .modified()
+                .unwrap();
+            (modified, name == Path::new("metadata/timestamp.json"), name, bytes)
+        })
+        .collect();
+    written.sort();
+    assert_eq!(
+        written.len(),
+        6,
+        "two documents, releases, channels, snapshot, timestamp"
+    );
+    assert!(written.last().unwrap().1, "the timestamp comes last");
+
+    for cut in 0..=written.len() {
+        let place = Place::with_release();
+        assert_eq!(place.offered().unwrap(), "1.0.0");
+        for (_, _, name, bytes) in &written[..cut] {
+            let path = place.path("repo").join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+        let expected = if cut == written.len() { "1.1.0" } else { "1.0.0" };
+        assert_eq!(place.offered().unwrap(), expected, "cut after {cut} files");
+        publish(&place);
+        assert_eq!(place.offered().unwrap(), "1.1.0", "made again after {cut} files");
+    }
+}
+
+#[test]
+fn change_of_a_channel_cannot_wait_with_a_release_and_is_not_lost_in_silence() {
+    let place = Place::with_release();
+    for number in ["releases", "root", "targets"] {
+        fs::remove_file(place.path(&format!("keys/{number}-1.json"))).unwrap();
+    }
+    let mut repository = place.open();
+    repository
+        .add_release(&release_document("1.1.0", Arch::X86_64))
+        .unwrap();
+    repository.set_channel(&channel_document("1.1.0")).unwrap();
+    assert!(matches!(repository.stage(), Err(RepositoryError::CannotWait { .. })));
+    assert!(!place.path("repo/pending").exists());
+    assert_eq!(place.offered().unwrap(), "1.0.0");
 }
 
 #[test]
