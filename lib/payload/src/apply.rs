@@ -1,16 +1,20 @@
 //! Streams a payload into a target.
 
-use std::io::{self, Read};
+mod place;
+mod worker;
+mod writing;
 
-use crate::assemble::Images;
-use crate::codec;
+use std::io::{self, Read};
+use std::thread;
+
 use crate::error::ApplyError;
 use crate::fingerprint::fingerprint;
 use crate::hash::Sha256Hash;
-use crate::header::{Header, SegmentHashes, Segments};
-use crate::limits::BLOCK;
-use crate::segment::{Coding, Segment};
+use crate::header::Header;
 use crate::source::{ReadAt, Target};
+use place::Place;
+use worker::{Job, Worker};
+use writing::Writing;
 
 /// What an application did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,26 +44,41 @@ pub enum Reached {
 ///
 /// Before anything of a segment is written, the hash of its blob was compared before decoding, and the hash of its output
 /// after. The target is not flushed here.
+///
+/// One thread decodes and writes a segment while the caller's reads the blob of the next and hands out the one before, so that the
+/// network, the disk and a verity tree do not wait for each other. In memory at once: two outputs, two blobs, one reference
+/// and the literals of one segment.
 pub struct Applier<'a> {
     header: &'a Header,
     base: Option<&'a dyn ReadAt>,
     target: &'a dyn Target,
-    segments: Segments<'a>,
-    next: Option<(Segment, SegmentHashes)>,
-    index: u32,
+    /// Before the first segment that is not done.
+    place: Place<'a>,
     /// The segment that is not applied any more: the number of segments, but for a piece.
     end: u32,
-    position: u64,
     done: Applied,
-    blob: Vec<u8>,
-    reference: Vec<u8>,
-    literals: Vec<u8>,
-    output: Vec<u8>,
+    /// What was read of the blob of a segment that is not done: not to be fetched again.
+    begun: Option<(u32, Vec<u8>)>,
+    /// Buffers to be used again.
+    outputs: Vec<Vec<u8>>,
+    blobs: Vec<Vec<u8>>,
 }
 
 /// Takes the output in order: offset and bytes of each segment, found or written. This is how a verity tree is built on
 /// the way.
 pub type Consumer<'c> = dyn FnMut(u64, &[u8]) -> io::Result<()> + 'c;
+
+/// What to do with a segment.
+enum Next {
+    /// Make it, from this blob.
+    Make(Job),
+    /// The target holds its output, which is here.
+    Held(Vec<u8>),
+    /// The same, and nothing was read: a new request is worth more.
+    Skip,
+    /// There is none.
+    End,
+}
 
 impl<'a> Applier<'a> {
     /// Starts at the first segment. A base is ignored when the payload is full.
@@ -78,23 +97,17 @@ impl<'a> Applier<'a> {
                 Err(_) => {}
             }
         }
-        let mut applier = Self {
+        Ok(Self {
             header,
             base,
             target,
-            segments: header.cursor(),
-            next: None,
-            index: 0,
+            place: Place::first(header)?,
             end: header.segment_count(),
-            position: u64::from(header.header_size()),
             done: Applied::default(),
-            blob: Vec::new(),
-            reference: Vec::new(),
-            literals: Vec::new(),
-            output: Vec::new(),
-        };
-        applier.next = applier.segments.step().transpose()?;
-        Ok(applier)
+            begun: None,
+            outputs: Vec::new(),
+            blobs: Vec::new(),
+        })
     }
 
     /// Starts at the first segment that puts out something of the `size` bytes at `offset`, and ends with the last one. All
@@ -113,38 +126,27 @@ impl<'a> Applier<'a> {
         size: u32,
     ) -> Result<(Self, u64), ApplyError> {
         let mut applier = Self::new(header, base, target)?;
-        let output_end = |segment: &Segment| segment.offset() + u64::from(segment.size(header.output_size()));
-        while applier
-            .next
-            .as_ref()
-            .is_some_and(|(segment, _)| output_end(segment) <= offset)
-        {
-            applier.step()?;
+        while applier.place.next().is_some() && applier.place.output_end() <= offset {
+            applier.place.step()?;
         }
-        let (mut rest, mut blobs_end) = (applier.segments.clone(), applier.position);
-        let mut next = applier.next.clone();
-        applier.end = applier.index;
-        while let Some((segment, _)) = next.filter(|(segment, _)| segment.offset() < offset + u64::from(size)) {
-            applier.end += 1;
-            blobs_end += segment.blob_size();
-            next = rest.step().transpose()?;
+        let mut after = applier.place.clone();
+        while after.next().is_some() && after.output().0 < offset + u64::from(size) {
+            after.step()?;
         }
-        Ok((applier, blobs_end))
+        applier.end = after.index;
+        Ok((applier, after.position))
     }
 
-    /// Where the next blob begins, in bytes from the start of the payload: what to ask a server for. The size of the
-    /// payload once all blobs are read.
-    pub const fn position(&self) -> u64 {
-        self.position
+    /// Where to go on reading, in bytes from the start of the payload: what to ask a server for. The size of the payload once
+    /// all blobs are read.
+    pub fn position(&self) -> u64 {
+        let begun = self.begun.as_ref().filter(|(index, _)| *index == self.place.index);
+        self.place.position + begun.map_or(0, |(_, blob)| blob.len() as u64)
     }
 
     /// Where the output of the next segment begins, and its bytes; none at the end.
     pub fn next_output(&self) -> (u64, u32) {
-        self.next
-            .as_ref()
-            .map_or((self.header.output_size(), 0), |(segment, _)| {
-                (segment.offset(), segment.size(self.header.output_size()))
-            })
+        self.place.output()
     }
 
     /// Bytes of output done so far, from the start.
@@ -160,26 +162,14 @@ impl<'a> Applier<'a> {
     /// # Errors
     /// [`ApplyError::Consumer`]. A target that cannot be read counts as one that differs.
     pub fn resume(&mut self, consumer: &mut Consumer<'_>) -> Result<(), ApplyError> {
-        while self.index < self.end && self.is_held() {
-            self.pass_held(consumer)?;
+        while self.place.index < self.end {
+            let place = self.place.clone();
+            let Some(output) = self.held(&place) else {
+                break;
+            };
+            self.pass_held(output, consumer)?;
         }
         Ok(())
-    }
-
-    /// Whether the target holds the output of the next segment; leaves it in `self.output` then.
-    fn is_held(&mut self) -> bool {
-        let Some((segment, hashes)) = &self.next else {
-            return false;
-        };
-        let size = segment.size(self.header.output_size());
-        self.output.resize(size as usize, 0);
-        let read = self.target.read_at(segment.offset(), &mut self.output);
-        read.is_ok() && Sha256Hash::of(&self.output) == hashes.output
-    }
-
-    fn pass_held(&mut self, consumer: &mut Consumer<'_>) -> Result<(), ApplyError> {
-        self.done.found += self.output.len() as u64;
-        self.advance(consumer)
     }
 
     /// Applies the segments from [`Applier::position`] to the end. `payload` begins at that byte and must end with the
@@ -208,33 +198,60 @@ impl<'a> Applier<'a> {
         worth_a_request: u64,
         consumer: &mut Consumer<'_>,
     ) -> Result<Reached, ApplyError> {
-        while self.index < self.end {
-            // Copies cost nothing to make again; their blocks are compared before they are written.
-            let blob = self.next.as_ref().map_or(0, |(segment, _)| segment.blob_size());
-            if blob > 0 && self.is_held() {
-                if blob > worth_a_request {
-                    return Ok(Reached::Held);
+        let worker = Worker::new(self.header, self.base, self.target);
+        thread::scope(|scope| {
+            let mut writing = Writing::start(scope, worker).map_err(ApplyError::Thread)?;
+            self.run(&mut writing, payload, worth_a_request, consumer)
+        })
+    }
+
+    /// While one segment is written, the blob of the next is read; then, while that one is written, the one before is handed out.
+    fn run(
+        &mut self,
+        writing: &mut Writing,
+        payload: &mut impl Read,
+        worth_a_request: u64,
+        consumer: &mut Consumer<'_>,
+    ) -> Result<Reached, ApplyError> {
+        let mut ahead = self.place.clone();
+        // The reader begins where this place is.
+        self.begun.take_if(|(index, _)| *index != ahead.index);
+        loop {
+            let next = self.read_next(&ahead, payload, worth_a_request);
+            // An error of the segment before comes first, whatever was read after it.
+            let written = match writing.finish()? {
+                Some((_, Err(error))) => {
+                    if let Ok(Next::Make(read)) = next {
+                        self.begun = Some((read.index, read.blob));
+                    }
+                    return Err(error);
                 }
-                let position = self.position;
-                let read = io::copy(&mut payload.by_ref().take(blob), &mut io::sink());
-                match read {
-                    Ok(read) if read == blob => {}
-                    Ok(_) => return Err(ApplyError::Truncated { position }),
-                    Err(source) => return Err(ApplyError::ReadPayload { position, source }),
-                }
-                self.done.fetched += blob;
-                self.pass_held(consumer)?;
-                continue;
-            }
-            let Some((segment, hashes)) = self.next.take() else {
-                break;
+                Some((job, Ok(kept))) => Some((job, kept)),
+                None => None,
             };
-            let result = self.write_segment(&segment, &hashes, payload);
-            self.next = Some((segment, hashes));
-            result?;
-            self.advance(consumer)?;
+            let next = match next {
+                Ok(Next::Make(job)) => {
+                    writing.begin(job)?;
+                    ahead.step()?;
+                    None
+                }
+                other => Some(other),
+            };
+            if let Some((job, kept)) = written {
+                self.pass_written(job, kept, consumer)?;
+            }
+            match next.transpose()? {
+                None | Some(Next::Make(_)) => {}
+                Some(Next::Held(output)) => {
+                    self.done.fetched += self.place.blob_size();
+                    self.pass_held(output, consumer)?;
+                    ahead.step()?;
+                }
+                Some(Next::Skip) => return Ok(Reached::Held),
+                Some(Next::End) => break,
+            }
         }
-        let position = self.position;
+        let position = self.place.position;
         match payload.take(1).read_to_end(&mut Vec::new()) {
             Ok(0) => Ok(Reached::End(self.done)),
             Ok(_) => Err(ApplyError::TrailingBytes),
@@ -242,127 +259,98 @@ impl<'a> Applier<'a> {
         }
     }
 
-    /// Brings one segment's output to the target; leaves it in `self.output`.
-    fn write_segment(
+    /// Reads the blob of the segment after `ahead`, if there is one and it is needed.
+    fn read_next(
         &mut self,
-        segment: &Segment,
-        hashes: &SegmentHashes,
+        ahead: &Place<'_>,
         payload: &mut impl Read,
-    ) -> Result<(), ApplyError> {
-        let output_size = self.header.output_size();
-        let (offset, size) = (segment.offset(), segment.size(output_size));
-        let index = self.index;
-        let images = Images {
-            base: self.base,
-            base_size: self.header.base_size(),
-            output: self.target,
-            output_size,
+        worth_a_request: u64,
+    ) -> Result<Next, ApplyError> {
+        let Some((segment, hashes)) = ahead.next().filter(|_| ahead.index < self.end) else {
+            return Ok(Next::End);
         };
-        self.literals.clear();
-        if let Some(coding) = &segment.coding {
-            read_blob(payload, coding, &hashes.blob, index, self.position, &mut self.blob)?;
-            images.read_reference(&coding.reference, &mut self.reference)?;
-            self.literals.resize(segment.literal_size(output_size) as usize, 0);
-            codec::decode(coding.codec, &self.blob, &self.reference, &mut self.literals).map_err(|_| {
-                ApplyError::Output {
-                    segment: index,
-                    offset,
-                    size,
-                }
-            })?;
+        let size = ahead.blob_size();
+        // Copies cost nothing to make again; their blocks are compared before they are written.
+        let held = if size > 0 { self.held(ahead) } else { None };
+        if held.is_some() && size > worth_a_request {
+            return Ok(Next::Skip);
         }
-        self.output.resize(size as usize, 0);
-        images.assemble(segment, &self.literals, &mut self.output)?;
-        if Sha256Hash::of(&self.output) != hashes.output {
-            return Err(ApplyError::Output {
-                segment: index,
-                offset,
-                size,
+        let mut blob = match self.begun.take() {
+            Some((_, blob)) => blob,
+            None => self.blobs.pop().unwrap_or_default(),
+        };
+        blob.reserve_exact(usize::try_from(size).unwrap_or(usize::MAX).saturating_sub(blob.len()));
+        let read = payload.take(size - blob.len() as u64).read_to_end(&mut blob);
+        let position = ahead.position + blob.len() as u64;
+        if let Err(source) = read {
+            self.begun = Some((ahead.index, blob));
+            return Err(ApplyError::ReadPayload { position, source });
+        }
+        if (blob.len() as u64) < size {
+            self.begun = Some((ahead.index, blob));
+            return Err(ApplyError::Truncated { position });
+        }
+        if let Some(output) = held {
+            self.keep_blob(blob);
+            return Ok(Next::Held(output));
+        }
+        let found = Sha256Hash::of(&blob);
+        if size > 0 && found != hashes.blob {
+            return Err(ApplyError::Blob {
+                segment: ahead.index,
+                position: ahead.position,
+                expected: hashes.blob,
+                found,
             });
         }
-        self.done.kept += write_changes(self.target, offset, &self.output, &mut self.literals)?;
-        self.done.written += u64::from(size);
-        self.done.fetched += segment.blob_size();
+        Ok(Next::Make(Job {
+            segment: segment.clone(),
+            hashes: *hashes,
+            index: ahead.index,
+            blob,
+            output: self.outputs.pop().unwrap_or_default(),
+        }))
+    }
+
+    /// The output of the segment after `place`, if the target holds it.
+    fn held(&mut self, place: &Place<'_>) -> Option<Vec<u8>> {
+        let (_, hashes) = place.next()?;
+        let (offset, size) = place.output();
+        let mut output = self.outputs.pop().unwrap_or_default();
+        output.resize(size as usize, 0);
+        let read = self.target.read_at(offset, &mut output);
+        if read.is_ok() && Sha256Hash::of(&output) == hashes.output {
+            return Some(output);
+        }
+        self.outputs.push(output);
+        None
+    }
+
+    fn pass_held(&mut self, output: Vec<u8>, consumer: &mut Consumer<'_>) -> Result<(), ApplyError> {
+        self.done.found += output.len() as u64;
+        self.pass(output, consumer)
+    }
+
+    fn pass_written(&mut self, job: Job, kept: u64, consumer: &mut Consumer<'_>) -> Result<(), ApplyError> {
+        self.done.kept += kept;
+        self.done.written += job.output.len() as u64;
+        self.done.fetched += job.segment.blob_size();
+        self.keep_blob(job.blob);
+        self.pass(job.output, consumer)
+    }
+
+    /// Moves past the next segment, whose output is `output`, then hands that out.
+    fn pass(&mut self, output: Vec<u8>, consumer: &mut Consumer<'_>) -> Result<(), ApplyError> {
+        let (offset, _) = self.place.output();
+        self.place.step()?;
+        consumer(offset, &output).map_err(|source| ApplyError::Consumer { offset, source })?;
+        self.outputs.push(output);
         Ok(())
     }
 
-    /// Moves past the segment whose output is in `self.output`, then hands that out.
-    fn advance(&mut self, consumer: &mut Consumer<'_>) -> Result<(), ApplyError> {
-        match self.step()? {
-            Some(offset) => consumer(offset, &self.output).map_err(|source| ApplyError::Consumer { offset, source }),
-            None => Ok(()),
-        }
-    }
-
-    /// Moves past the next segment; where its output begins.
-    fn step(&mut self) -> Result<Option<u64>, ApplyError> {
-        let Some((segment, _)) = self.next.take() else {
-            return Ok(None);
-        };
-        self.position += segment.blob_size();
-        self.index += 1;
-        self.next = self.segments.step().transpose()?;
-        Ok(Some(segment.offset()))
-    }
-}
-
-/// Writes those blocks of `output` that the target does not hold yet; gives the bytes of those it does. A medium wears by
-/// writing, and a flush is as long as what was written. `present` is scratch.
-fn write_changes(target: &dyn Target, offset: u64, output: &[u8], present: &mut Vec<u8>) -> Result<u64, ApplyError> {
-    let write = |at: usize, bytes: &[u8]| {
-        let offset = offset + at as u64;
-        target
-            .write_at(offset, bytes)
-            .map_err(|source| ApplyError::WriteTarget { offset, source })
-    };
-    present.resize(output.len(), 0);
-    if target.read_at(offset, present).is_err() {
-        // A file that ends before here, or a medium that cannot be read until it was written.
-        return write(0, output).map(|()| 0);
-    }
-    let block = BLOCK as usize;
-    let (mut at, mut kept) = (0, 0);
-    for same in output
-        .chunks(block)
-        .zip(present.chunks(block))
-        .collect::<Vec<_>>()
-        .chunk_by(|(new, old), (next_new, next_old)| (new == old) == (next_new == next_old))
-    {
-        let size: usize = same.iter().map(|(new, _)| new.len()).sum();
-        if same[0].0 == same[0].1 {
-            kept += size as u64;
-        } else {
-            write(at, &output[at..at + size])?;
-        }
-        at += size;
-    }
-    Ok(kept)
-}
-
-/// Reads one blob whole and compares its hash.
-fn read_blob(
-    payload: &mut impl Read,
-    coding: &Coding,
-    expected: &Sha256Hash,
-    segment: u32,
-    position: u64,
-    blob: &mut Vec<u8>,
-) -> Result<(), ApplyError> {
-    blob.resize(coding.blob_size as usize, 0);
-    payload.read_exact(blob).map_err(|source| match source.kind() {
-        io::ErrorKind::UnexpectedEof => ApplyError::Truncated { position },
-        _ => ApplyError::ReadPayload { position, source },
-    })?;
-    let found = Sha256Hash::of(blob);
-    if found == *expected {
-        Ok(())
-    } else {
-        Err(ApplyError::Blob {
-            segment,
-            position,
-            expected: *expected,
-            found,
-        })
+    fn keep_blob(&mut self, mut blob: Vec<u8>) {
+        blob.clear();
+        self.blobs.push(blob);
     }
 }
 

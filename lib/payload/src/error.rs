@@ -74,15 +74,15 @@ pub enum ApplyError {
     /// Reading the payload failed; it can go on from [`crate::Applier::position`].
     #[error("reading the payload at byte {position}: {source}")]
     ReadPayload {
-        /// Where the blob begins in the payload.
+        /// How far it was read.
         position: u64,
         /// The reader's reason.
         source: io::Error,
     },
     /// The payload ended within or before a blob; it can go on from [`crate::Applier::position`].
-    #[error("the payload ends within the blob at byte {position}: fetch it again from there")]
+    #[error("the payload ends at byte {position}, within a blob: fetch it again from there")]
     Truncated {
-        /// Where the blob begins in the payload.
+        /// How far it was read.
         position: u64,
     },
     /// More bytes than announced.
@@ -128,6 +128,9 @@ pub enum ApplyError {
         /// The system's reason.
         source: io::Error,
     },
+    /// There is no thread to write with.
+    #[error("starting a thread to write the target with: {0}")]
+    Thread(#[source] io::Error),
     /// The caller's consumer of segments refused one.
     #[error("the output at byte {offset} was written but not taken: {source}")]
     Consumer {

@@ -72,7 +72,10 @@ proptest! {
             let position = applier.position();
             match applier.apply(&mut Cut { bytes: from(&delta, position), left }, &mut take) {
                 Ok(_) => break,
-                Err(ApplyError::ReadPayload { position: at, .. }) => prop_assert_eq!(at, applier.position()),
+                Err(ApplyError::ReadPayload { position: at, .. }) => {
+                    prop_assert_eq!(at, applier.position());
+                    prop_assert_eq!(at, position + left as u64, "not one byte comes twice");
+                }
                 Err(error) => panic!("{error}"),
             }
         }
@@ -121,7 +124,7 @@ fn a_damaged_segment_is_written_again() {
     let done = applier.apply(&mut from(&full, position), &mut |_, _| Ok(())).unwrap();
     assert!(target.bytes() == new);
     // The one damaged block is written; the segments after it were there.
-    assert_eq!((done.found, done.written - done.kept), (9_000_000 - (1 << 20), 4096));
+    assert_eq!((done.found, done.written - done.kept), (9_000_000 - (4 << 20), 4096));
 }
 
 #[test]
@@ -154,7 +157,7 @@ fn what_the_target_holds_need_not_be_fetched() {
         }
     };
     assert_eq!(requests, [0, 8 << 20], "what lies between was there");
-    assert_eq!(done.found, 7 << 20);
+    assert_eq!(done.found, 4 << 20);
     assert!(done.fetched < made.size * 3 / 4);
     assert!(seen == new && target.bytes() == new);
 }

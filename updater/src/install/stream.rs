@@ -11,8 +11,11 @@ use super::prepare::{self, Candidate, Payloads};
 use super::{InstallError, Repository};
 use crate::io::Io;
 
-/// How often a download is taken up again that did not get any further in between.
+/// How often a download is taken up again that did not get much further in between.
 const ATTEMPTS: u32 = 3;
+
+/// Bytes that are much further.
+const PROGRESS: u64 = 64 * 1024;
 
 /// Bytes of a blob that is not wanted from which on a new request is cheaper than reading past it.
 const WORTH_A_REQUEST: u64 = 256 * 1024;
@@ -160,7 +163,11 @@ pub(super) fn apply(
             Ok(Reached::End(done)) => return Ok(fetched + done.fetched),
             Ok(Reached::Held) => {}
             Err(error @ (ApplyError::ReadPayload { .. } | ApplyError::Truncated { .. })) => {
-                attempts = if applier.position() > position { 1 } else { attempts + 1 };
+                attempts = if applier.position() >= position + PROGRESS {
+                    1
+                } else {
+                    attempts + 1
+                };
                 if attempts >= ATTEMPTS {
                     return Err(failed(error));
                 }
@@ -218,7 +225,11 @@ fn fill(
         match piece.apply(&mut reader, &mut |_, _| Ok(())) {
             Ok(done) => return Ok(done.fetched),
             Err(error @ (ApplyError::ReadPayload { .. } | ApplyError::Truncated { .. })) => {
-                attempts = if piece.position() > position { 1 } else { attempts + 1 };
+                attempts = if piece.position() >= position + PROGRESS {
+                    1
+                } else {
+                    attempts + 1
+                };
                 if attempts >= ATTEMPTS {
                     return Err(failed(error));
                 }

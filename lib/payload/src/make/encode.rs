@@ -74,8 +74,8 @@ impl Encoder<'_> {
         for codec in [Codec::ZstdPrefix, Codec::Zstd, Codec::Bsdiff] {
             let saved = best_size < literals.len() / 4;
             let pointless = match codec {
-                // Where a reference saved a lot, going without cannot be better.
-                Codec::Raw | Codec::Zstd => saved,
+                // Where a reference saved a lot, going without cannot be better; and in a full payload it is more of the same.
+                Codec::Raw | Codec::Zstd => saved || (self.base_size == 0 && best.0 == Codec::ZstdPrefix),
                 Codec::ZstdPrefix => reference.is_empty(),
                 Codec::Bsdiff => {
                     reference.is_empty() || self.level < BSDIFF_LEVEL || best_size < literals.len() / BSDIFF_WORTHWHILE
@@ -173,12 +173,13 @@ fn compress(level: i32, prefix: &[u8], literals: &[u8]) -> Result<Vec<u8>, zstd_
     let mut context = CCtx::create();
     context.set_parameter(CParameter::CompressionLevel(level))?;
     context.set_parameter(CParameter::ContentSizeFlag(true))?;
+    // All that can be referred to lies in the window, at low levels too.
+    let window_log = (prefix.len() + literals.len()).next_power_of_two().trailing_zeros();
+    context.set_parameter(CParameter::WindowLog(window_log.clamp(10, MAX_WINDOW_LOG)))?;
+    context.set_parameter(CParameter::EnableLongDistanceMatching(true))?;
+    context.set_parameter(CParameter::LdmMinMatch(LONG_MATCH))?;
+    context.set_parameter(CParameter::LdmHashRateLog(LONG_MATCH_RATE_LOG))?;
     if !prefix.is_empty() {
-        let window_log = (prefix.len() + literals.len()).next_power_of_two().trailing_zeros();
-        context.set_parameter(CParameter::WindowLog(window_log.clamp(10, MAX_WINDOW_LOG)))?;
-        context.set_parameter(CParameter::EnableLongDistanceMatching(true))?;
-        context.set_parameter(CParameter::LdmMinMatch(LONG_MATCH))?;
-        context.set_parameter(CParameter::LdmHashRateLog(LONG_MATCH_RATE_LOG))?;
         context.set_parameter(CParameter::DeterministicRefPrefix(true))?;
         context.ref_prefix(prefix)?;
     }

@@ -6,9 +6,12 @@ use super::scan::{Digest, digest};
 use crate::limits::{BLOCK, MAX_SEGMENT_BLOCKS};
 use crate::segment::{Run, RunKind, Segment};
 
-/// Blocks of literals that close a segment: 1 MiB codes nearly as well as more, and keeps what is lost with a connection,
-/// and what an applier must hold, small.
+/// Blocks of literals that close a segment of a delta: 1 MiB codes nearly as well as more, and keeps what is lost with a
+/// connection, and what an applier must hold, small.
 const LITERALS: u32 = 256;
+
+/// The same for a full payload. It has nothing to lean on but itself: there, more in one piece is smaller.
+const LITERALS_OF_FULL: u32 = MAX_SEGMENT_BLOCKS;
 
 /// Cuts the output into segments whose runs say where each block comes from; codings are left open.
 ///
@@ -24,6 +27,7 @@ pub(super) fn plan(digests: &[Digest], base: &[Digest], base_size: u64, output_s
         base_displacement: 0,
         output_distance: 0,
     };
+    let most_literals = if base_size > 0 { LITERALS } else { LITERALS_OF_FULL };
     let mut segments = Vec::new();
     let mut segment = Segment::default();
     let (mut blocks, mut literals) = (0, 0);
@@ -32,7 +36,7 @@ pub(super) fn plan(digests: &[Digest], base: &[Digest], base_size: u64, output_s
         append(&mut segment.runs, kind);
         blocks += 1;
         literals += u32::from(kind == RunKind::Literal);
-        if blocks == MAX_SEGMENT_BLOCKS || literals == LITERALS {
+        if blocks == MAX_SEGMENT_BLOCKS || literals == most_literals {
             let next = Segment {
                 first_block: block + 1,
                 ..Segment::default()
@@ -158,7 +162,8 @@ mod tests {
             let segments = plan(&output, base, base.len() as u64 * 4096, 600 * 4096 - 1);
             segments.iter().map(Segment::blocks).collect::<Vec<_>>()
         };
-        assert_eq!(sizes(&[]), [256, 256, 88]);
+        assert_eq!(sizes(&[]), [600]);
+        assert_eq!(sizes(&[[9; 16]]), [256, 256, 88]);
         assert_eq!(sizes(&output), [600]);
     }
 }

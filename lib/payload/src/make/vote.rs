@@ -10,6 +10,12 @@ use crate::segment::{Origin, Range};
 /// Most bytes of a reference that the maker chooses; the format allows more.
 const REFERENCE: u64 = 3 << 19;
 
+/// The same for a full payload: reference and literals together fill the window.
+const REFERENCE_OF_FULL: u64 = 4 << 20;
+
+/// So much of it is what was put out last, whatever is voted for: anchors see no match shorter than their window.
+const RECENT: u64 = 3 << 20;
+
 /// An anchor in more places than this says nothing about any of them.
 const COMMON: usize = 64;
 
@@ -32,12 +38,25 @@ pub(super) fn vote(anchors: &Anchors, literals: &[u8], segment_start: u64, base_
 
     let mut chosen = Vec::new();
     let mut covered = vec![false; tags.len()];
+    let full = base_size == 0;
+    let most = if full { REFERENCE_OF_FULL } else { REFERENCE };
+    if full {
+        let end = segment_start / BUCKET;
+        let recent = end.saturating_sub(RECENT / BUCKET)..end;
+        for bucket in recent.filter_map(|bucket| u32::try_from(bucket).ok()) {
+            let anchors = covers.remove(&bucket).unwrap_or_default();
+            for anchor in anchors {
+                covered[anchor] = true;
+            }
+            chosen.push(bucket);
+        }
+    }
     let mut best: BinaryHeap<_> = covers
         .iter()
         .map(|(bucket, anchors)| (anchors.len(), Reverse(*bucket)))
         .collect();
     while let Some((votes, Reverse(bucket))) = best.pop() {
-        if (chosen.len() as u64 + 1) * BUCKET > REFERENCE || votes < WORTHWHILE {
+        if (chosen.len() as u64 + 1) * BUCKET > most || votes < WORTHWHILE {
             break;
         }
         let open = covers[&bucket].iter().filter(|anchor| !covered[**anchor]).count();
