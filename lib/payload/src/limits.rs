@@ -2,8 +2,8 @@
 //!
 //! The sum for one decoder: [`MAX_HEADER`] and [`MAX_STRUCTURE`], [`MAX_SEGMENT`] each for output, literals and blob,
 //! [`MAX_REFERENCE`], another [`MAX_SEGMENT`] and [`MAX_CONTROL`] for the streams of a bsdiff, and about 0.2 MiB of zstd state: at
-//! most 29.2 MiB, whatever the size of the image. A usual payload (1 MiB of literals and 1.5 MiB of reference a segment)
-//! needs about 10 MiB.
+//! most 29.2 MiB, whatever the size of the image; an [`Applier`](crate::Applier) holds a blob and an output more, since it reads ahead.
+//! Payloads as they are made here need 13 MiB (a delta) to 20 MiB (a full one).
 
 /// Bytes of a block: the unit of copies and of the reference.
 pub const BLOCK: u32 = 4096;
