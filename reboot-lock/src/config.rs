@@ -12,6 +12,7 @@ use crate::names::GroupName;
 use crate::policy::Policy;
 use crate::server::token::{self, TokenError};
 use crate::server::{Access, Admission, Limits, PlainHttp, Rate, TlsFiles, Token, is_pattern};
+use crate::store::{EtcdConfig, EtcdError};
 
 /// Where the server listens unless told otherwise.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8480);
@@ -79,6 +80,8 @@ pub struct AccessConfig {
 pub struct StoreConfig {
     /// The file of the embedded store.
     pub path: PathBuf,
+    /// etcd, in place of the embedded store.
+    pub etcd: Option<EtcdConfig>,
 }
 
 /// `[admin]`
@@ -135,6 +138,9 @@ pub enum ConfigError {
         /// Which key, and what would be right.
         reason: String,
     },
+    /// The settings of etcd.
+    #[error(transparent)]
+    Etcd(#[from] EtcdError),
     /// A TCP address for the administration without a token.
     #[error("the administration on {0} needs a token: set admin.token_file (--admin-token-file)")]
     NoToken(SocketAddr),
@@ -183,6 +189,9 @@ impl Config {
         };
         if let (Some(listen), None) = (self.admin.listen, &self.admin.token_file) {
             return Err(ConfigError::NoToken(listen));
+        }
+        if let Some(etcd) = &self.store.etcd {
+            etcd.check()?;
         }
         if self.groups.is_empty() {
             return Err(ConfigError::NoGroups);
@@ -312,6 +321,7 @@ impl Default for StoreConfig {
     fn default() -> Self {
         Self {
             path: DEFAULT_STORE.into(),
+            etcd: None,
         }
     }
 }

@@ -47,6 +47,17 @@ pub(crate) const PACKAGES: &[Package] = &[
     package("binutils", "tests compare our kernel images with objdump's view"),
     package("chromium", "tests look at the lock's page with a real browser"),
     package("chromium-driver", "drives that browser"),
+    package(
+        "protobuf-compiler",
+        "compiles etcd's interface for the reboot lock (protoc)",
+    ),
+    package("libprotobuf-dev", "the standard definitions that protoc includes"),
+    package("etcd-server", "tests of the reboot lock run against real etcd"),
+    package(
+        "iproute2",
+        "network namespaces, so that a test can cut the links between etcd members",
+    ),
+    package("etcd-client", "etcdctl, to look into an etcd when such a test fails"),
     package("dosfstools", "tests check our EFI system partitions with fsck.fat"),
     package("openssl", "makes the keys and certificates that images are signed with"),
     package(

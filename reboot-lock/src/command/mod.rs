@@ -22,7 +22,7 @@ use crate::config::ConfigError;
 use crate::groups::GroupsError;
 use crate::server::token::TokenError;
 use crate::server::{BindError, TlsError};
-use crate::store::OpenError;
+use crate::store::{EtcdError, OpenError};
 
 const ABOUT: &str = "The cluster-wide reboot lock: how many hosts may be down at the same time, and which.
 
@@ -85,6 +85,9 @@ pub enum CommandError {
     /// The store.
     #[error("{0}")]
     Store(#[from] OpenError),
+    /// etcd.
+    #[error("{0}")]
+    Etcd(#[from] EtcdError),
     /// The groups at the start.
     #[error("{0}")]
     Groups(#[from] GroupsError),

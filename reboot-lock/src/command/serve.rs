@@ -20,7 +20,7 @@ use crate::names::GroupName;
 use crate::policy::Policy;
 use crate::queue::Clock;
 use crate::server::{self, BasePath, Gate, Listener, Listeners, Tls, Token, token};
-use crate::store::Embedded;
+use crate::store::{Embedded, Etcd, Store};
 
 /// File descriptors besides those of connections: the store, listeners, the runtime's own.
 const OTHER_FILES: u64 = 64;
@@ -80,7 +80,10 @@ impl Serve {
         let config = self.configuration()?;
         let mut signals = Signals::listen().map_err(CommandError::system("listen for signals"))?;
         allow_files(config.limits.connections as u64 + OTHER_FILES);
-        let store = Arc::new(Embedded::open(&config.store.path)?);
+        let store: Arc<dyn Store> = match &config.store.etcd {
+            Some(etcd) => Arc::new(Etcd::connect(etcd).await?),
+            None => Arc::new(Embedded::open(&config.store.path)?),
+        };
         let clock: Clock = Arc::new(now);
         let groups = Groups::start(store, clock, &config.policies()).await?;
         let gate = Arc::new(Gate::new(config.access()?, config.rate()));
@@ -125,6 +128,7 @@ impl Serve {
         }
         if let Some(path) = &self.store {
             config.store.path.clone_from(path);
+            config.store.etcd = None;
         }
         if !self.groups.is_empty() {
             let groups = self.groups.iter().cloned();

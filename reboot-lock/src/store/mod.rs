@@ -6,6 +6,7 @@
 #[cfg(test)]
 pub(crate) mod contract;
 mod embedded;
+mod etcd;
 mod file;
 #[cfg(test)]
 mod power;
@@ -18,6 +19,7 @@ use crate::names::GroupName;
 use crate::semaphore::Semaphore;
 
 pub use embedded::Embedded;
+pub use etcd::{Etcd, EtcdConfig, EtcdError};
 pub use file::OpenError;
 
 /// What the functions of a [`Store`] return: a boxed future, so that the store can be chosen when the server starts.
