@@ -138,8 +138,10 @@ impl Engine {
                 log("hooks after the reboot", &undone);
                 Some(Event::Undone(undone))
             }
-            Effect::Take => Some(Event::Taken(hands.take())),
-            Effect::Release => Some(Event::Released(hands.release())),
+            Effect::Take => Some(Event::Taken(
+                hands.take(self.known.staged().map(|attempt| &attempt.version)),
+            )),
+            Effect::Release => Some(Event::Released(hands.release(self.known.failed_last()))),
             Effect::Reboot => {
                 tracing::info!("rebooting");
                 hands.reboot().err().map(Event::RebootFailed)

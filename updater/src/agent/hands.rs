@@ -24,10 +24,12 @@ pub trait Hands {
     fn prepare(&mut self) -> Result<(), Problem>;
     /// [`crate::machine::Effect::Undo`]
     fn undo(&mut self) -> Result<(), Problem>;
-    /// [`crate::machine::Effect::Take`]
-    fn take(&mut self) -> Grant;
-    /// [`crate::machine::Effect::Release`]
-    fn release(&mut self) -> Result<(), Problem>;
+    /// [`crate::machine::Effect::Take`],
+    /// for the release that is going to boot.
+    fn take(&mut self, target: Option<&Version>) -> Grant;
+    /// [`crate::machine::Effect::Release`],
+    /// after a boot that was healthy, or with the release that failed here last.
+    fn release(&mut self, failed: Option<&Version>) -> Result<(), Problem>;
     /// [`crate::machine::Effect::Reboot`]
     fn reboot(&mut self) -> Result<(), Problem>;
 }

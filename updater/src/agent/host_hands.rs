@@ -19,7 +19,7 @@ use crate::host::{BootDisk, BootDiskError, IdError, Running, RunningError, count
 use crate::http::{Http, HttpError, HttpRepository};
 use crate::install::{self, InstallError, MaxFetch, Progress, our_entries};
 use crate::io::{HostIo, OpenError};
-use crate::lock::FleetLock;
+use crate::lock::{FleetLock, Outcome, Report};
 use crate::machine::{Grant, Installed, Now, Offer, Problem, Seen};
 use crate::paths::Paths;
 
@@ -119,6 +119,15 @@ impl Agent {
         // The times of the state machine count from there.
         self.started = started;
         Ok(())
+    }
+
+    /// What the lock server is told with every request.
+    fn report(&self) -> Report<'_> {
+        Report {
+            version: Some(&self.running.version),
+            zone: self.config.lock.as_ref().and_then(|lock| lock.zone.as_deref()),
+            ..Report::default()
+        }
     }
 
     /// The boot disk, to read only.
@@ -292,15 +301,30 @@ impl Hands for Agent {
         self.hooks().after()
     }
 
-    fn take(&mut self) -> Grant {
+    fn take(&mut self, target: Option<&Version>) -> Grant {
+        let report = Report {
+            target,
+            ..self.report()
+        };
         match &self.lock {
-            Some(lock) => lock.take(),
+            Some(lock) => lock.take(&report),
             None => Grant::Refused(Problem::new("lock-refused", "no lock server is configured")),
         }
     }
 
-    fn release(&mut self) -> Result<(), Problem> {
-        self.lock.as_ref().map_or(Ok(()), FleetLock::release)
+    fn release(&mut self, failed: Option<&Version>) -> Result<(), Problem> {
+        // The server compares the release with the one that the lock was taken for, so that an old failure does no harm.
+        let outcome = if failed.is_some() {
+            Outcome::RolledBack
+        } else {
+            Outcome::Healthy
+        };
+        let report = Report {
+            target: failed,
+            outcome: Some(outcome),
+            ..self.report()
+        };
+        self.lock.as_ref().map_or(Ok(()), |lock| lock.release(&report))
     }
 
     fn reboot(&mut self) -> Result<(), Problem> {

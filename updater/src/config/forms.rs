@@ -67,6 +67,15 @@ pub(super) fn group(text: &str) -> Result<String, String> {
     }
 }
 
+/// What the lock server takes as a zone.
+pub(super) fn zone(text: &str) -> Result<String, String> {
+    if (1..=64).contains(&text.len()) && !text.chars().any(char::is_control) {
+        Ok(text.to_owned())
+    } else {
+        Err("it must be 1 to 64 bytes without control characters".to_owned())
+    }
+}
+
 /// A channel is a part of a path in the repository.
 pub(crate) fn channel(text: &str) -> Result<String, String> {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';

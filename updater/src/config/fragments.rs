@@ -41,6 +41,7 @@ pub(super) struct Updates {
 pub(super) struct Lock {
     pub(super) url: Option<String>,
     pub(super) group: Option<String>,
+    pub(super) zone: Option<String>,
     pub(super) retry_seconds: Option<u64>,
 }
 

@@ -53,6 +53,7 @@ keys! {
     beyond_max_fetch: String = updates.beyond_max_fetch;
     lock_url: String = lock.url;
     group: String = lock.group;
+    zone: String = lock.zone;
     retry_seconds: u64 = lock.retry_seconds;
     windows: Vec<String> = gates.windows;
     time_zone: String = gates.time_zone;

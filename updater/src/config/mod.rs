@@ -22,7 +22,9 @@ use crate::gates::{Gates, Window, Windows};
 use crate::health::Subject;
 use crate::paths::Paths;
 pub(crate) use forms::channel;
-use forms::{address, base_url, beyond_max_fetch, container, file, group, mebibytes, strategy, unit, wave_number};
+use forms::{
+    address, base_url, beyond_max_fetch, container, file, group, mebibytes, strategy, unit, wave_number, zone,
+};
 pub use inputs::Origin;
 use inputs::{Inputs, Sourced};
 
@@ -115,6 +117,8 @@ pub struct Lock {
     pub url: Url,
     /// The group this host belongs to.
     pub group: String,
+    /// Where this host is (rack, site), for a lock server that lets one zone reboot at a time.
+    pub zone: Option<String>,
     /// Time between two requests for the lock.
     pub retry: Duration,
 }
@@ -218,6 +222,7 @@ impl Config {
                 url: required("lock.url", given, |text| base_url(text))?,
                 group: parsed("lock.group", inputs.group.as_ref(), |text| group(text))?
                     .unwrap_or_else(|| "default".to_owned()),
+                zone: parsed("lock.zone", inputs.zone.as_ref(), |text| zone(text))?,
                 retry: seconds("lock.retry_seconds", inputs.retry_seconds.as_ref(), 60, 1..=DAY)?,
             }),
         };

@@ -4,14 +4,17 @@
 //! repeated with the same id.
 
 mod answer;
+mod report;
 
 use std::time::Duration;
 
-use reqwest::Url;
+use reqwest::{StatusCode, Url};
 
 use crate::http::{Http, HttpError};
 use crate::machine::{Grant, Problem};
 use answer::Answer;
+
+pub use report::{Outcome, Report};
 
 /// Below the base: takes the lock.
 const TAKE: &str = "v1/pre-reboot";
@@ -57,8 +60,8 @@ impl FleetLock {
     }
 
     /// Asks to be the one that reboots.
-    pub fn take(&self) -> Grant {
-        let (status, body) = match self.ask(TAKE) {
+    pub fn take(&self, report: &Report<'_>) -> Grant {
+        let (status, body) = match self.ask(TAKE, report) {
             Ok(answer) => answer,
             Err(error) => return Grant::Unknown(Problem::new("lock-unknown", error)),
         };
@@ -68,8 +71,13 @@ impl FleetLock {
         let answer = Answer::parse(&body);
         // Only a plain no is a no. A server that failed may have failed after it granted.
         if status.is_client_error() {
-            let code = match &answer {
-                Some(answer) if answer.kind == "lock_held" => "lock-held",
+            let kind = answer.as_ref().map(|answer| answer.kind.as_str());
+            let code = match (status, kind) {
+                (StatusCode::LOCKED, Some("paused")) => "lock-paused",
+                (StatusCode::LOCKED, Some("halted")) => "lock-halted",
+                (StatusCode::LOCKED, Some("settling")) => "lock-settling",
+                (StatusCode::LOCKED, Some("other_zone")) => "lock-other-zone",
+                (StatusCode::LOCKED, Some(_)) => "lock-held",
                 _ => "lock-refused",
             };
             Grant::Refused(Problem::new(code, self.said(status, answer)))
@@ -82,8 +90,8 @@ impl FleetLock {
     ///
     /// # Errors
     /// The server does not confirm it; repeat.
-    pub fn release(&self) -> Result<(), Problem> {
-        match self.ask(RELEASE) {
+    pub fn release(&self, report: &Report<'_>) -> Result<(), Problem> {
+        match self.ask(RELEASE, report) {
             Ok((status, _)) if status.is_success() => Ok(()),
             Ok((status, body)) => Err(Problem::new(
                 "lock-not-released",
@@ -93,19 +101,23 @@ impl FleetLock {
         }
     }
 
-    fn ask(&self, path: &str) -> Result<(reqwest::StatusCode, Vec<u8>), HttpError> {
+    fn ask(&self, path: &str, report: &Report<'_>) -> Result<(StatusCode, Vec<u8>), HttpError> {
         let url = self.base.join(path).map_err(|error| HttpError::Network {
             url: self.base.clone(),
             reason: error.to_string(),
         })?;
-        let json = serde_json::json!({"client_params": {"group": self.group, "id": self.id}});
+        let json = serde_json::json!({
+            "client_params": {"group": self.group, "id": self.id},
+            "twinhull": report,
+        });
         self.http
             .post(&url, &[PROTOCOL], json.to_string(), self.patience, MAX_ANSWER)
     }
 
-    fn said(&self, status: reqwest::StatusCode, answer: Option<Answer>) -> String {
+    fn said(&self, status: StatusCode, answer: Option<Answer>) -> String {
         match answer {
-            Some(answer) if answer.kind == "lock_held" => answer.value,
+            // An ordinary "not yet", and the sentence says why: held, paused, halted, settling, another zone's turn.
+            Some(answer) if status == StatusCode::LOCKED => answer.value,
             Some(Answer { kind, value }) => format!("the lock server {} says {status}: {value} ({kind})", self.base),
             None => format!("the lock server {} says {status} and nothing else", self.base),
         }

@@ -77,8 +77,13 @@ fn says(status: &str, body: &str) -> Option<String> {
 
 fn take_from(answer: Option<String>) -> Grant {
     let server = Server::answering(vec![answer]);
-    crate::runtime::blocking(move |runtime| server.client(runtime).with_patience(Duration::from_millis(500)).take())
-        .unwrap()
+    crate::runtime::blocking(move |runtime| {
+        server
+            .client(runtime)
+            .with_patience(Duration::from_millis(500))
+            .take(&Report::default())
+    })
+    .unwrap()
 }
 
 #[test]
@@ -86,8 +91,19 @@ fn request_has_the_form_of_the_protocol() {
     let server = Server::answering(vec![says("200 OK", ""), says("200 OK", "")]);
     let requests = crate::runtime::blocking(move |runtime| {
         let client = server.client(runtime);
-        assert_eq!(client.take(), Grant::Granted);
-        assert_eq!(client.release(), Ok(()));
+        let (from, to) = ("1.0.0".parse().unwrap(), "1.1.0".parse().unwrap());
+        let report = Report {
+            version: Some(&from),
+            target: Some(&to),
+            zone: Some("r1"),
+            outcome: None,
+        };
+        assert_eq!(client.take(&report), Grant::Granted);
+        let report = Report {
+            outcome: Some(Outcome::RolledBack),
+            ..report
+        };
+        assert_eq!(client.release(&report), Ok(()));
         [server.requests.recv().unwrap(), server.requests.recv().unwrap()]
     })
     .unwrap();
@@ -101,10 +117,14 @@ fn request_has_the_form_of_the_protocol() {
         "{}",
         requests[1]
     );
-    for request in requests {
+    let told = r#""version":"1.0.0","target":"1.1.0","zone":"r1""#;
+    for (request, more) in requests.iter().zip(["", r#","outcome":"rolled-back""#]) {
         assert!(request.contains("fleet-lock-protocol: true\r\n"));
-        assert!(
-            request.ends_with(r#"{"client_params":{"group":"default","id":"me"}}"#),
+        let body: serde_json::Value = serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
+        let expected = format!(r#"{{"client_params":{{"group":"default","id":"me"}},"twinhull":{{{told}{more}}}}}"#);
+        assert_eq!(
+            body,
+            serde_json::from_str::<serde_json::Value>(&expected).unwrap(),
             "{request}"
         );
     }
@@ -118,6 +138,21 @@ fn holder_of_a_held_lock_is_passed_on_as_said() {
         &format!("{{\n \"kind\": \"lock_held\",\n \"value\": \"{value}\"}}"),
     );
     assert_eq!(take_from(answer), Grant::Refused(Problem::new("lock-held", value)));
+}
+
+#[test]
+fn each_kind_of_not_yet_has_its_own_code() {
+    for (kind, code) in [
+        ("paused", "lock-paused"),
+        ("halted", "lock-halted"),
+        ("settling", "lock-settling"),
+        ("other_zone", "lock-other-zone"),
+        // Another server's own word for what 423 says.
+        ("busy", "lock-held"),
+    ] {
+        let answer = says("423 Locked", &format!(r#"{{"kind":"{kind}","value":"why"}}"#));
+        assert_eq!(take_from(answer), Grant::Refused(Problem::new(code, "why")), "{kind}");
+    }
 }
 
 #[test]
@@ -173,9 +208,9 @@ fn release_is_done_only_when_confirmed() {
     let outcomes = crate::runtime::blocking(move |runtime| {
         let client = server.client(runtime).with_patience(Duration::from_millis(500));
         [
-            client.release().is_ok(),
-            client.release().is_ok(),
-            client.release().is_ok(),
+            client.release(&Report::default()).is_ok(),
+            client.release(&Report::default()).is_ok(),
+            client.release(&Report::default()).is_ok(),
         ]
     })
     .unwrap();
@@ -194,7 +229,7 @@ fn no_server_at_all_is_unknown() {
             "g".to_owned(),
             "me".to_owned(),
         )
-        .take()
+        .take(&Report::default())
     })
     .unwrap();
     assert!(matches!(grant, Grant::Unknown(problem) if problem.text.contains("refused")));

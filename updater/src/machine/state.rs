@@ -268,6 +268,12 @@ impl Known {
     pub fn staged(&self) -> Option<&Attempt> {
         self.attempt.as_ref().filter(|attempt| attempt.stage != Stage::Writing)
     }
+
+    /// The release that failed here last.
+    pub fn failed_last(&self) -> Option<&Version> {
+        let last = self.failed.iter().max_by_key(|(_, failure)| failure.since);
+        last.map(|(version, _)| version)
+    }
 }
 
 impl Live {
