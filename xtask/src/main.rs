@@ -5,6 +5,7 @@
 
 mod artefacts;
 mod bench;
+mod chaos;
 mod checks;
 mod crash;
 mod distribution;
@@ -26,6 +27,7 @@ use clap::{Parser, Subcommand};
 
 use artefacts::{Artefacts, Scenarios};
 use bench::Bench;
+use chaos::Chaos;
 use crash::Crash;
 use phase::Phases;
 
@@ -75,6 +77,9 @@ enum Command {
     Bench(Bench),
     /// Cut the power at every write of an update, and judge what is left: counts, and JSON with `--json FILE`
     Crash(Crash),
+    /// Long runs with faults, and a verdict
+    #[command(subcommand)]
+    Chaos(Chaos),
 }
 
 fn main() -> ExitCode {
@@ -112,6 +117,10 @@ fn run(command: Command) -> Result<()> {
             let artefacts = Artefacts::build(&mut phases, artefacts::ALL)?;
             let scenarios = if all { scenarios.thorough() } else { scenarios };
             artefacts.scenarios(&mut phases, &scenarios)
+        }
+        Command::Chaos(chaos) => {
+            setup::run(&mut phases)?;
+            chaos.run(&mut phases)
         }
         Command::Test { no_qemu, scenarios } => {
             setup::run(&mut phases)?;
