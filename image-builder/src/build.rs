@@ -1,17 +1,22 @@
 //! From a definition to an image: the steps in order, each in a file of its own.
 
+mod archive;
 pub mod check;
 mod disk;
 mod esp;
 mod fat;
+mod fetch;
 mod formats;
 pub mod indices;
 mod inputs;
 mod kernel;
+pub mod lock;
+pub mod locking;
 pub mod manifest;
 mod mirrors;
 pub mod packages;
 mod record;
+mod resolve;
 mod root;
 
 use std::fs;
@@ -29,6 +34,7 @@ use crate::progress::Progress;
 use crate::tools::Log;
 use crate::work::{IfBusy, Work};
 use crate::{initramfs, preflight, sbom, tree};
+use lock::Lock;
 use manifest::Manifest;
 use record::Record;
 
@@ -53,6 +59,8 @@ pub struct Options {
     pub init: PathBuf,
     /// The folder of keys to sign with.
     pub keys: Option<PathBuf>,
+    /// The lock file to build from; without it, packages are resolved now.
+    pub lock: Option<PathBuf>,
     /// The log of the tools' output; by default beside the artefacts.
     pub log: Option<PathBuf>,
     /// Whether to make everything anew and compare it with what the cache gave.
@@ -72,6 +80,8 @@ pub struct Context<'a> {
     pub options: &'a Options,
     /// What to build.
     pub definition: &'a Definition,
+    /// Which packages to take, if a lock file says it.
+    pub lock: Option<Lock>,
     /// What to sign with; nothing for an image without Secure Boot.
     pub keys: Option<BuildKeys>,
     /// Where the tools' output goes.
@@ -130,6 +140,11 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Built> {
     preflight::file(&options.trust_root, "--trust-root")?;
     preflight::root()?;
     let keys = options.keys.as_deref().map(BuildKeys::open).transpose()?;
+    let lock = options.lock.as_deref().map(|path| {
+        let lock = Lock::read(path)?;
+        lock.fits(path, &definition, options.arch, Arch::host()).map(|()| lock)
+    });
+    let lock = lock.transpose()?;
     let cache = absolute(&options.cache)?;
     let output = absolute(&options.output)?;
     let options = &Options {
@@ -146,6 +161,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Built> {
     let context = Context {
         options,
         definition: &definition,
+        lock,
         keys,
         log: Log::create(&log)?,
         work: work.path().to_owned(),
@@ -156,7 +172,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Built> {
         return Ok(built);
     }
     preflight::room((!cached).then_some(options.cache.as_path()), &options.output)?;
-    let built = steps(&context, &name, progress)?;
+    let built = steps(&context, progress)?;
     let record = Record::of(&built.files)?;
     let key = inputs::key(&context, &entry)?;
     if options.no_cache {
@@ -206,15 +222,16 @@ fn compare(context: &Context<'_>, key: &str, anew: &Record) -> Result<()> {
     }
 }
 
-fn steps(context: &Context<'_>, name: &str, progress: &Progress) -> Result<Built> {
+fn steps(context: &Context<'_>, progress: &Progress) -> Result<Built> {
     let (options, definition) = (context.options, context.definition);
 
     let step = progress.step("packages", "fetch and install packages");
     let packages = packages::run(context)?;
-    step.done(if packages.cached {
-        "from the cache (--refresh fetches anew)"
-    } else {
-        "fetched and installed"
+    step.done(match (packages.cached, &options.lock) {
+        (true, None) => "from the cache (--refresh fetches anew)",
+        (true, Some(_)) => "those of the lock, from the cache",
+        (false, None) => "resolved, fetched and installed",
+        (false, Some(_)) => "those of the lock, fetched and installed",
     });
 
     let step = progress.step("tree", "make the tree of the image");
@@ -222,7 +239,7 @@ fn steps(context: &Context<'_>, name: &str, progress: &Progress) -> Result<Built
     step.done(&format!("{} packages, kernel {}", tree.packages.len(), tree.kernel));
 
     let step = progress.step("root", "write the root file system");
-    let root = root::file_system(context, &tree.path, packages.time)?;
+    let root = root::file_system(context, &packages.tools, &tree.path, packages.time)?;
     step.done(&format!(
         "erofs of {}, {} of the slot",
         Size(root.size),
@@ -250,7 +267,7 @@ fn steps(context: &Context<'_>, name: &str, progress: &Progress) -> Result<Built
     step.done(&format!("{}, {signed}", Size(boot.uki.len() as u64)));
 
     let step = progress.step("disk", "assemble the disk");
-    let disk = disk::run(context, &root, &verity, &boot, packages.time)?;
+    let disk = disk::run(context, &packages, &root, &verity, &boot)?;
     step.done(&format!("{} with two slots", Size(disk.size)));
 
     let mut formats = Vec::new();
@@ -264,7 +281,9 @@ fn steps(context: &Context<'_>, name: &str, progress: &Progress) -> Result<Built
 
     let manifest = Manifest::new(context, &root, &verity, &boot, tree.packages, packages.time);
     let step = progress.step("finish", "flush and move into place");
-    let files = into_place(context, name, &root.path, &disk.path, &formats, &boot.uki, &manifest)?;
+    let files = into_place(
+        context, &packages, &root.path, &disk.path, &formats, &boot.uki, &manifest,
+    )?;
     step.done("everything is in place");
     Ok(Built {
         manifest,
@@ -276,7 +295,7 @@ fn steps(context: &Context<'_>, name: &str, progress: &Progress) -> Result<Built
 /// Moves the finished files to their names; the manifest last, so that whoever finds it finds the rest.
 fn into_place(
     context: &Context<'_>,
-    name: &str,
+    packages: &packages::Packages,
     root: &Path,
     disk: &Path,
     formats: &[(PathBuf, &'static str)],
@@ -284,6 +303,7 @@ fn into_place(
     manifest: &Manifest,
 ) -> Result<Vec<PathBuf>> {
     let output = &context.options.output;
+    let name = manifest.name();
     let target = |ending: &str| output.join(format!("{name}.{ending}"));
     let mut files = Vec::new();
     let further = formats.iter().map(|(file, ending)| (file.as_path(), *ending));
@@ -295,11 +315,13 @@ fn into_place(
         fs::rename(from, &to).doing("move into place", &to)?;
         files.push(to);
     }
-    let packages = sbom::list(manifest);
+    let lock = packages.lock.to_text();
+    let list = sbom::list(manifest);
     let bill = sbom::spdx(manifest, &context.definition.suite)?;
     for (bytes, ending) in [
         (uki, "efi"),
-        (packages.as_bytes(), "packages"),
+        (lock.as_bytes(), "lock"),
+        (list.as_bytes(), "packages"),
         (bill.as_bytes(), "spdx.json"),
         (manifest.to_json()?.as_bytes(), "json"),
     ] {

@@ -37,6 +37,8 @@ pub enum Command {
     Build(BuildArgs),
     /// Check a definition, and whether this host can build it
     Check(CheckArgs),
+    /// Write down every package that a build takes, by its hash, to build from exactly those later
+    Lock(LockArgs),
     /// Boot an image in a virtual machine, with its console in the terminal
     Vm(VmArgs),
     /// Recompute everything that an image says about itself, and say whether it agrees
@@ -111,6 +113,9 @@ pub struct BuildArgs {
     /// A package file to install as well; may be given several times
     #[arg(long = "deb", value_name = "FILE")]
     pub debs: Vec<PathBuf>,
+    /// The lock file to build from (twinhull lock); without it, the newest packages are taken
+    #[arg(long, value_name = "FILE", conflicts_with = "refresh")]
+    pub lock: Option<PathBuf>,
     /// The log of the tools' output [default: beside the artefacts]
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
@@ -149,6 +154,29 @@ pub struct CheckArgs {
     /// Fetch nothing: look names of packages up only when the cache has the indices
     #[arg(long)]
     pub offline: bool,
+    /// Debian's main archive [default: the one apt of this host uses]
+    #[arg(long, value_name = "URI")]
+    pub mirror: Option<String>,
+    /// Debian's security archive [default: the one apt of this host uses]
+    #[arg(long, value_name = "URI")]
+    pub security_mirror: Option<String>,
+}
+
+/// What is locked.
+#[derive(Debug, Args)]
+pub struct LockArgs {
+    /// The definition file
+    #[arg(value_name = "DEFINITION")]
+    pub definition: PathBuf,
+    /// The architecture of the image
+    #[arg(long, default_value_t = Arch::host())]
+    pub arch: Arch,
+    /// The lock file [default: DEFINITION with .ARCH.lock instead of .toml]
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// The folder that keeps the indices of the archives
+    #[arg(long, value_name = "DIR", default_value = "/var/cache/twinhull")]
+    pub cache: PathBuf,
     /// Debian's main archive [default: the one apt of this host uses]
     #[arg(long, value_name = "URI")]
     pub mirror: Option<String>,
@@ -245,6 +273,7 @@ impl From<BuildArgs> for build::Options {
             output,
             cache,
             debs,
+            lock,
             log,
             no_cache,
             refresh,
@@ -261,6 +290,7 @@ impl From<BuildArgs> for build::Options {
             debs,
             init,
             keys,
+            lock,
             log,
             no_cache,
             refresh,
@@ -285,6 +315,19 @@ impl From<CheckArgs> for build::check::Request {
             mirror: args.mirror,
             security_mirror: args.security_mirror,
             fetch,
+        }
+    }
+}
+
+impl From<LockArgs> for build::locking::Request {
+    fn from(args: LockArgs) -> Self {
+        Self {
+            definition: args.definition,
+            arch: args.arch,
+            cache: args.cache,
+            output: args.output,
+            mirror: args.mirror,
+            security_mirror: args.security_mirror,
         }
     }
 }

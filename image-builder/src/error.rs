@@ -72,6 +72,19 @@ pub enum Error {
         log: PathBuf,
     },
 
+    /// Packages of a lock could not be had.
+    #[error(
+        "no archive gave these packages of the lock: {packages}\nan archive drops what it has newer versions of: `twinhull lock` takes what there is now, and --mirror names an archive that keeps all{}; the whole output is in {}", because(reason), log.display()
+    )]
+    Gone {
+        /// Name and version of each.
+        packages: String,
+        /// What the tool said that was to fetch them; may be empty.
+        reason: String,
+        /// The log file with everything it printed.
+        log: PathBuf,
+    },
+
     /// A file operation failed.
     #[error("cannot {action} {}: {source}", path.display())]
     File {
@@ -126,6 +139,13 @@ fn packages(missing: &[(&str, &str)]) -> String {
     packages.sort_unstable();
     packages.dedup();
     packages.join(" ")
+}
+
+fn because(reason: &str) -> String {
+    match reason.split_once("\n    ") {
+        Some((_, first)) => format!("\n    {}", first.lines().next().unwrap_or_default()),
+        None => String::new(),
+    }
 }
 
 /// Says what a file operation was for, when it fails.

@@ -36,6 +36,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let checked = build::check::run(&args.into())?;
             print!("{}", summary::checked(&checked, arch));
         }
+        Command::Lock(args) => print!("{}", summary::locked(&build::locking::run(&args.into())?)),
         Command::Vm(VmArgs {
             image,
             memory,

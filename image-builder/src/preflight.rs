@@ -6,17 +6,18 @@ use crate::definition::size::{MIB, Size};
 use crate::error::{Doing, Error, Result};
 use crate::tools;
 
-/// Every program a build runs, with the Debian package that brings it.
+/// Every program of this host that a build runs, with the Debian package that brings it. Those that shape the image are not
+/// among them: they come from the packages of the build ([`crate::tools::root`]).
 const TOOLS: [(&str, &str); 9] = [
     ("apt-get", "apt"),
     ("chroot", "coreutils"),
     ("cp", "coreutils"),
-    ("dpkg", "dpkg"),
-    ("mkfs.erofs", "erofs-utils"),
-    ("mkfs.ext4", "e2fsprogs"),
-    ("mmdebstrap", "mmdebstrap"),
+    ("dpkg-deb", "dpkg"),
+    ("mount", "mount"),
+    ("sh", "dash"),
     ("tar", "tar"),
-    ("xz", "xz-utils"),
+    ("unshare", "util-linux"),
+    ("/usr/lib/apt/apt-helper", "apt"),
 ];
 
 /// The keys that packages are verified with; a file, hence not among the programs.

@@ -8,6 +8,7 @@ use twinhull_layout::Arch;
 
 use crate::build::Built;
 use crate::build::check::Checked;
+use crate::build::locking::Written;
 use crate::definition::size::Size;
 use crate::error::{Doing, Result};
 use crate::publish::Published;
@@ -53,6 +54,30 @@ pub fn checked(checked: &Checked, arch: Arch) -> String {
         "disk      ESP {}, two slots of {}, state {} and growing",
         disk.esp, disk.root, disk.state
     );
+    text
+}
+
+/// What a lock holds, and what is another than before.
+pub fn locked(written: &Written) -> String {
+    let Written { path, lock, before } = written;
+    let size: u64 = lock.all().map(|package| package.size).sum();
+    let mut text = format!(
+        "{}: {} packages of the root, {} of the kernel and the boot loader, {} of the tools, {} in all\n",
+        path.display(),
+        lock.root.len(),
+        lock.boot.len(),
+        lock.tools.len(),
+        Size(size)
+    );
+    if let Some(before) = before {
+        let changes = lock.changes(before);
+        text.push_str(if changes.is_empty() {
+            "nothing has changed\n"
+        } else {
+            &changes
+        });
+    }
+    let _ = writeln!(text, "next: twinhull build DEFINITION --lock {} …", path.display());
     text
 }
 

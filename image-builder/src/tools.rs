@@ -12,6 +12,7 @@ pub mod mkfs_ext4;
 pub mod mmdebstrap;
 pub mod openssl;
 pub mod qemu_img;
+pub mod root;
 pub mod systemd;
 pub mod tar;
 pub mod xz;
@@ -150,8 +151,14 @@ fn cause(text: &str) -> Vec<&str> {
     chosen.into_iter().skip(skipped).collect()
 }
 
+/// Stands in the arguments of a command that only enters a tree, before the program that it is about.
+const PROGRAM_FOLLOWS: &str = "--";
+
 fn program(command: &Command) -> String {
-    Path::new(command.get_program())
+    let enters = command.get_program().to_string_lossy().ends_with("unshare");
+    let mut arguments = command.get_args().skip_while(|argument| *argument != PROGRAM_FOLLOWS);
+    let name = enters.then(|| arguments.nth(1)).flatten();
+    Path::new(name.unwrap_or_else(|| command.get_program()))
         .file_name()
         .unwrap_or_default()
         .to_string_lossy()

@@ -16,14 +16,16 @@ mod tmpfiles;
 mod units;
 mod users;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::build::Context;
 use crate::build::packages::Packages;
-use crate::error::Result;
+use crate::error::{Doing, Result};
 use crate::tools::{cp, dpkg};
 
 pub use identity::os_release;
+pub(crate) use state::packages;
 
 /// The finished tree.
 #[derive(Debug)]
@@ -43,11 +45,15 @@ pub fn run(context: &Context<'_>, packages: &Packages) -> Result<Tree> {
     let tree = context.work.join("tree");
     cp::tree(&context.log, &packages.root, &tree)?;
     let definition = context.definition;
-    let files: Vec<PathBuf> = (definition.package_files.iter().chain(&context.options.debs))
-        .cloned()
-        .collect();
+    let mut files = Vec::new();
+    for (index, file) in definition.package_files.iter().chain(&context.options.debs).enumerate() {
+        // Into the folder that the tools see.
+        let copy = context.work.join(format!("{index}.deb"));
+        fs::copy(file, &copy).doing("copy", file)?;
+        files.push(copy);
+    }
     if !files.is_empty() {
-        dpkg::install(&context.log, &tree, &files)?;
+        dpkg::install(&context.log, &packages.tools, &tree, &files)?;
     }
     let mut listed = state::packages(&tree)?;
     listed.extend(packages.boot_packages.iter().cloned());
@@ -60,9 +66,10 @@ pub fn run(context: &Context<'_>, packages: &Packages) -> Result<Tree> {
         overlay::run(overlay, &tree)?;
     }
     overlay::modes(&definition.modes, &tree)?;
-    let os_release = identity::run(context, &tree, packages.time)?;
+    let os_release = identity::run(context, &tree)?;
     units::run(context, &tree)?;
     users::run(context, &tree)?;
+    identity::lock_accounts(&tree, packages.time)?;
     owners::run(&definition.owners, &tree)?;
     state::run(&tree)?;
     Ok(Tree {

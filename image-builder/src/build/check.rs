@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use twinhull_layout::Arch;
 
-use super::indices::{Fetch, Names};
+use super::indices::{self, Fetch, Names};
 use super::mirrors::Mirrors;
 use super::packages::BOOT_LOADER;
 use crate::definition::Definition;
@@ -111,7 +111,9 @@ fn names(request: &Request, definition: &Definition) -> Result<Option<Names>> {
             request.mirror.as_deref(),
             request.security_mirror.as_deref(),
         )?;
-        Names::find(&log, &cache, &mirrors.lines(definition)?, request.arch, request.fetch)
+        let sources = mirrors.lines(definition)?;
+        let lists = indices::lists(&log, &cache, &sources, request.arch, request.fetch)?;
+        lists.map(|lists| Names::read(&lists)).transpose()
     })();
     if found.is_ok() {
         // Nobody needs the log of what went well.

@@ -13,6 +13,7 @@ use twinhull_verity::Tree;
 use uuid::Uuid;
 
 use super::kernel::Boot;
+use super::packages::Packages;
 use super::root::Root;
 use super::{Context, esp};
 use crate::definition::DiskSizes;
@@ -32,8 +33,8 @@ pub(super) struct Disk {
     pub(super) size: u64,
 }
 
-/// Assembles the disk; `time` is in seconds since 1970.
-pub(super) fn run(context: &Context<'_>, root: &Root, verity: &Tree, boot: &Boot, time: u64) -> Result<Disk> {
+/// Assembles the disk.
+pub(super) fn run(context: &Context<'_>, packages: &Packages, root: &Root, verity: &Tree, boot: &Boot) -> Result<Disk> {
     let (options, definition) = (context.options, context.definition);
     let path = context.file("disk");
     let identifier = |what: &str| context.identifier(what);
@@ -77,7 +78,7 @@ pub(super) fn run(context: &Context<'_>, root: &Root, verity: &Tree, boot: &Boot
             .doing("write the signed root hash into", &path)?;
     }
 
-    state(context, &file, &path, place(partition::STATE_NUMBER)?.0, time)?;
+    state(context, packages, &file, &path, place(partition::STATE_NUMBER)?.0)?;
 
     let table = Table::create(size, SECTOR, identifier("disk"), partitions).and_then(|mut table| {
         table.assign(Slot::A, &options.version, verity.root_hash());
@@ -105,8 +106,9 @@ fn partitions(arch: Arch, sizes: DiskSizes, identifier: &dyn Fn(&str) -> Uuid) -
         partition::ESP_LABEL,
     )];
     for slot in Slot::ALL {
-        // Nothing but init mounts a root, and nobody writes to it through a file system.
-        let attributes = partition::NO_AUTO | partition::READ_ONLY;
+        // Nobody writes to a root through a file system. "No auto" would hide it from tools that look for the root of an image,
+        // and they would take the state for it. What is empty says so by its label.
+        let attributes = partition::READ_ONLY;
         rows.push((
             slot.root_number(),
             partition::root(arch),
@@ -156,14 +158,15 @@ fn partitions(arch: Arch, sizes: DiskSizes, identifier: &dyn Fn(&str) -> Uuid) -
 }
 
 /// Writes the state file system into the disk at `start`. It is empty: `init` makes the folders it mounts from.
-fn state(context: &Context<'_>, disk: &File, path: &Path, start: u64, time: u64) -> Result<()> {
+fn state(context: &Context<'_>, packages: &Packages, disk: &File, path: &Path, start: u64) -> Result<()> {
     let image = context.file("state");
     mkfs_ext4::run(
         &context.log,
+        &packages.tools,
         &image,
         context.definition.disk.state,
         context.identifier("state file system"),
-        time,
+        packages.time,
     )?;
     copy_sparse(&image, disk, start).doing("write the state partition into", path)?;
     fs::remove_file(&image).doing("remove", &image)

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use twinhull_layout::Arch;
@@ -31,34 +31,39 @@ pub enum Fetch {
     Always,
 }
 
-impl Names {
-    /// Reads the indices of the archives `sources` (lines of sources.list) for `arch`. `None`: none in the cache, and none
-    /// to be fetched.
-    pub(super) fn find(log: &Log, cache: &Path, sources: &[String], arch: Arch, fetch: Fetch) -> Result<Option<Self>> {
-        let key = Sha256::digest(format!("{arch}\n{}", sources.join("\n")));
-        let entry = cache.join(format!("indices-{}", hex::encode(&key[..8])));
-        let is_there = entry.is_dir();
-        match fetch {
-            Fetch::Never if !is_there => return Ok(None),
-            Fetch::IfMissing if is_there => {}
-            Fetch::Never => {}
-            Fetch::IfMissing | Fetch::Always => {
-                let work = Work::take(&entry.with_extension("part"), IfBusy::Wait)?;
-                let lists = apt::update(log, work.path(), sources, arch, Path::new(preflight::KEYRING.0))?;
-                match fs::remove_dir_all(&entry) {
-                    Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).doing("replace", &entry),
-                    _ => fs::rename(&lists, &entry).doing("move the indices to", &entry)?,
-                }
+/// The indices of the archives `sources` (lines of sources.list) for `arch`, in the cache. `None`: none in the cache, and none
+/// to be fetched.
+pub(super) fn lists(log: &Log, cache: &Path, sources: &[String], arch: Arch, fetch: Fetch) -> Result<Option<PathBuf>> {
+    let key = Sha256::digest(format!("{arch}\n{}", sources.join("\n")));
+    let entry = cache.join(format!("indices-{}", hex::encode(&key[..8])));
+    let is_there = entry.is_dir();
+    match fetch {
+        Fetch::Never if !is_there => return Ok(None),
+        Fetch::IfMissing if is_there => {}
+        Fetch::Never => {}
+        Fetch::IfMissing | Fetch::Always => {
+            let work = Work::take(&entry.with_extension("part"), IfBusy::Wait)?;
+            let lists = apt::update(log, work.path(), sources, arch, Path::new(preflight::KEYRING.0))?;
+            match fs::remove_dir_all(&entry) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).doing("replace", &entry),
+                _ => fs::rename(&lists, &entry).doing("move the indices to", &entry)?,
             }
         }
+    }
+    Ok(Some(entry))
+}
+
+impl Names {
+    /// Reads the indices in the folder `lists`.
+    pub(super) fn read(lists: &Path) -> Result<Self> {
         let mut names = Self::default();
-        for file in fs::read_dir(&entry).doing("list", &entry)? {
-            let path = file.doing("list", &entry)?.path();
+        for file in fs::read_dir(lists).doing("list", lists)? {
+            let path = file.doing("list", lists)?.path();
             if path.to_string_lossy().ends_with("_Packages") {
                 names.add(&fs::read_to_string(&path).doing("read", &path)?);
             }
         }
-        Ok(Some(names))
+        Ok(names)
     }
 
     /// Adds the packages of one index, and the names that they provide.

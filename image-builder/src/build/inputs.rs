@@ -84,6 +84,8 @@ fn shaping(options: &Options) -> Options {
         log: None,
         refresh: false,
         no_cache: false,
+        // What it says is in the name of the packages.
+        lock: None,
         mirror: None,
         security_mirror: None,
         ..options.clone()

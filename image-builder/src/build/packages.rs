@@ -1,31 +1,35 @@
 //! Step 1: the packages, installed into one tree, and the kernel with the boot loader, unpacked into another.
 //!
-//! The kernel is only unpacked: installing it would pull a generator of initramfs images into the root, and ours is written
-//! by step 5. Both trees are kept in the cache under the hash of what shaped them.
+//! What to take is a lock's to say: that of the command line, or one that is resolved now. The kernel is only unpacked:
+//! installing it would pull a generator of initramfs images into the root, and ours is written by step 5. Both trees are kept
+//! in the cache under the hash of what shaped them, with the lock they are from.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use twinhull_layout::Arch;
 
-use super::Context;
-use super::inputs;
+use super::lock::{Lock, Locked};
 use super::mirrors::Mirrors;
+use super::{Context, archive, fetch, inputs, resolve};
 use crate::error::{Doing, Error, Result};
-use crate::tools::mmdebstrap::{self, Request, Variant};
-use crate::tools::{apt, tar};
+use crate::tools::mmdebstrap::{self, Request};
+use crate::tools::root::{self, ToolRoot};
+use crate::tools::{apt, dpkg_deb, tar};
 use crate::tree;
 use crate::work::{IfBusy, Work};
 
 /// The layout of a cache entry; changed when entries of an earlier build no longer mean the same.
-const CACHE_FORMAT: &str = "3";
+const CACHE_FORMAT: &str = "4";
 
 /// What an entry holds.
 pub(super) const ROOT: &str = "root";
 const BOOT: &str = "boot";
-const BOOT_LIST: &str = "boot.list";
+const LOCK: &str = "packages.lock";
 pub(super) const RECORD: &str = "record.json";
 
 /// The package with systemd-boot and systemd-stub.
@@ -35,7 +39,6 @@ pub(super) const BOOT_LOADER: &str = "systemd-boot-efi";
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
     time: u64,
-    boot_packages: Vec<(String, String)>,
 }
 
 /// Installed and unpacked packages. Both trees belong to the cache and are not to be changed.
@@ -45,6 +48,10 @@ pub struct Packages {
     pub root: PathBuf,
     /// The unpacked kernel and boot loader.
     pub boot: PathBuf,
+    /// The tools that shape the image.
+    pub tools: ToolRoot,
+    /// What all of them are from.
+    pub lock: Lock,
     /// Name and version of the packages that the kernel and the boot loader are from.
     pub boot_packages: Vec<(String, String)>,
     /// The time stamp of everything in the image: that of the newest file of a package, in seconds since 1970.
@@ -57,28 +64,37 @@ pub struct Packages {
 pub fn cache_entry(context: &Context<'_>) -> Result<PathBuf> {
     let definition = context.definition;
     let mut hash = Sha256::new();
-    let mut packages: Vec<&str> = definition.packages.iter().map(String::as_str).collect();
-    packages.sort_unstable();
-    let kernel = definition.kernel_package(context.options.arch)?;
     for part in [
         CACHE_FORMAT,
-        &definition.suite,
-        &definition.components.join(" "),
         context.options.arch.as_str(),
-        kernel,
-        &packages.join(" "),
+        Arch::host().as_str(),
         &definition.exclude.join(" "),
         &definition.keep.join(" "),
     ] {
         hash.update(part);
         hash.update([0]);
     }
-    for repository in &definition.repositories {
-        hash.update(format!(
-            "{} {} {:?}\0",
-            repository.uri, repository.suite, repository.components
-        ));
-        hash.update(inputs::content(&repository.key).doing("read the key", &repository.key)?);
+    if let Some(lock) = &context.lock {
+        hash.update(lock.to_text());
+    } else {
+        let mut packages: Vec<&str> = definition.packages.iter().map(String::as_str).collect();
+        packages.sort_unstable();
+        for part in [
+            &definition.suite,
+            &definition.components.join(" "),
+            definition.kernel_package(context.options.arch)?,
+            &packages.join(" "),
+        ] {
+            hash.update(part);
+            hash.update([0]);
+        }
+        for repository in &definition.repositories {
+            hash.update(format!(
+                "{} {} {:?}\0",
+                repository.uri, repository.suite, repository.components
+            ));
+            hash.update(inputs::content(&repository.key).doing("read the key", &repository.key)?);
+        }
     }
     if let Some(tarball) = &definition.tarball {
         hash.update(inputs::content(tarball).doing("read", tarball)?);
@@ -95,36 +111,59 @@ pub fn cache_entry(context: &Context<'_>) -> Result<PathBuf> {
 /// Takes both trees from the cache, or makes them.
 pub fn run(context: &Context<'_>) -> Result<Packages> {
     let entry = cache_entry(context)?;
-    if let Some(found) = cached(&entry)?
-        && !context.options.refresh
+    if !context.options.refresh
+        && let Some(found) = cached(context, &entry)?
     {
         return Ok(found);
     }
     let work = Work::take(&entry.with_extension("part"), IfBusy::Wait)?;
     // Another build may have made them while this one waited.
-    if let Some(found) = cached(&entry)? {
-        if !context.options.refresh {
+    if entry.join(RECORD).exists() {
+        if !context.options.refresh
+            && let Some(found) = cached(context, &entry)?
+        {
             return Ok(found);
         }
         fs::remove_dir_all(&entry).doing("remove the outdated packages in", &entry)?;
     }
+    let lock = match &context.lock {
+        Some(lock) => lock.clone(),
+        None => resolve::run(&resolve::Request {
+            log: &context.log,
+            cache: &context.options.cache,
+            definition: context.definition,
+            arch: context.options.arch,
+            mirrors: &mirrors(context)?,
+        })?,
+    };
+    fetched(context, lock.all())?;
+    let tools = tools(context, &lock)?;
     let made = work.path().join("made");
     fs::create_dir(&made).doing("make the folder", &made)?;
-    install(context, &made)?;
+    install(context, &lock, &tools, work.path(), &made)?;
     let record = Record {
         time: newest(&made.join(ROOT))?.max(newest(&made.join(BOOT))?),
-        boot_packages: boot_packages(&made)?,
     };
+    let path = made.join(LOCK);
+    fs::write(&path, lock.to_text()).doing("write", &path)?;
     let path = made.join(RECORD);
     let text = serde_json::to_vec(&record)
         .map_err(|error| Error::Content(format!("cannot write {}: {error}", path.display())))?;
     fs::write(&path, text).doing("write", &path)?;
     fs::rename(&made, &entry).doing("move the packages to", &entry)?;
-    Ok(packages(&entry, record, false))
+    Ok(packages(&entry, &record, lock, tools, false))
 }
 
 /// What the cache has under `entry`.
-fn cached(entry: &Path) -> Result<Option<Packages>> {
+fn cached(context: &Context<'_>, entry: &Path) -> Result<Option<Packages>> {
+    let Some(record) = record(entry)? else { return Ok(None) };
+    let lock = Lock::read(&entry.join(LOCK))?;
+    let tools = tools(context, &lock)?;
+    Ok(Some(packages(entry, &record, lock, tools, true)))
+}
+
+/// What is written about `entry`, if it is whole.
+fn record(entry: &Path) -> Result<Option<Record>> {
     let path = entry.join(RECORD);
     let text = match fs::read(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -137,11 +176,10 @@ fn cached(entry: &Path) -> Result<Option<Packages>> {
             entry.display()
         ))
     };
-    let record = serde_json::from_slice(&text).map_err(damaged)?;
-    Ok(Some(packages(entry, record, true)))
+    serde_json::from_slice(&text).map(Some).map_err(damaged)
 }
 
-fn packages(entry: &Path, record: Record, cached: bool) -> Packages {
+fn packages(entry: &Path, record: &Record, lock: Lock, tools: ToolRoot, cached: bool) -> Packages {
     // The convention of reproducible builds: who sets this variable wants that time in everything.
     let fixed = std::env::var("SOURCE_DATE_EPOCH")
         .ok()
@@ -149,65 +187,121 @@ fn packages(entry: &Path, record: Record, cached: bool) -> Packages {
     Packages {
         root: entry.join(ROOT),
         boot: entry.join(BOOT),
-        boot_packages: record.boot_packages,
+        boot_packages: (lock.boot.iter())
+            .map(|package| (package.name.clone(), package.version.clone()))
+            .collect(),
+        tools,
+        lock,
         time: fixed.unwrap_or(record.time),
         cached,
     }
 }
 
-fn install(context: &Context<'_>, made: &Path) -> Result<()> {
-    let (definition, options) = (context.definition, context.options);
-    let mirrors = Mirrors::choose(
+fn mirrors(context: &Context<'_>) -> Result<Mirrors> {
+    let options = context.options;
+    Mirrors::choose(
         &apt::sources(&context.log)?,
         options.mirror.as_deref(),
         options.security_mirror.as_deref(),
-    )?;
-    let sources = mirrors.lines(definition)?;
-    let listed: Vec<&str> = definition.packages.iter().map(String::as_str).collect();
-    let request = Request {
-        variant: Variant::Installed,
-        arch: options.arch,
-        suite: &definition.suite,
-        sources: &sources,
-        packages: &listed,
-        exclude: &definition.exclude,
-        keep: &definition.keep,
-    };
+    )
+}
+
+/// Has the package files in the cache.
+fn fetched<'a>(context: &Context<'_>, packages: impl Iterator<Item = &'a Locked>) -> Result<()> {
+    fetch::run(&context.log, &context.options.cache, &|| mirrors(context), packages)
+}
+
+/// The tree of the tools of `lock`, out of the cache if it has one.
+fn tools(context: &Context<'_>, lock: &Lock) -> Result<ToolRoot> {
+    let cache = &context.options.cache;
+    let mut hash = Sha256::new();
+    hash.update(CACHE_FORMAT);
+    for package in &lock.tools {
+        hash.update(&package.sha256);
+    }
+    let name = format!("tools-{}", hex::encode(&hash.finalize()[..12]));
+    let tree = if context.options.no_cache { &context.work } else { cache }.join(name);
+    if !tree.exists() {
+        fetched(context, lock.tools.iter())?;
+        let work = Work::take(&tree.with_extension("part"), IfBusy::Wait)?;
+        // Another build may have made it while this one waited.
+        if !tree.exists() {
+            let made = work.path().join("made");
+            unpack(context, &lock.tools, &made)?;
+            root::complete(&made)?;
+            fs::rename(&made, &tree).doing("move the tools to", &tree)?;
+        }
+    }
+    ToolRoot::new(&tree, vec![cache.clone(), context.work.clone()])
+}
+
+/// Unpacks packages over each other.
+fn unpack(context: &Context<'_>, packages: &[Locked], to: &Path) -> Result<()> {
+    fs::create_dir_all(to).doing("make the folder", to)?;
+    // It brings the links from /bin to /usr/bin and the like, which must be there before the files.
+    let (first, rest): (Vec<&Locked>, Vec<&Locked>) = packages.iter().partition(|package| package.name == "base-files");
+    for package in first.into_iter().chain(rest) {
+        dpkg_deb::extract(&context.log, &fetch::place(&context.options.cache, package), to)?;
+    }
+    Ok(())
+}
+
+fn install(context: &Context<'_>, lock: &Lock, tools: &ToolRoot, work: &Path, made: &Path) -> Result<()> {
+    let (definition, options) = (context.definition, context.options);
     let root = made.join(ROOT);
     if let Some(tarball) = &definition.tarball {
         fs::create_dir(&root).doing("make the folder", &root)?;
         tar::unpack(&context.log, tarball, &root)?;
     } else {
-        mmdebstrap::run(&context.log, &request, &root)?;
+        let source = archive::make(
+            &context.log,
+            &options.cache,
+            &lock.root,
+            &lock.suite,
+            &work.join("archive"),
+        )?;
+        let names: Vec<&str> = lock.root.iter().map(|package| package.name.as_str()).collect();
+        let request = Request {
+            arch: options.arch,
+            suite: &lock.suite,
+            source: &source,
+            packages: &names,
+            exclude: &definition.exclude,
+            keep: &definition.keep,
+        };
+        mmdebstrap::run(&context.log, tools, &request, &root)?;
+        as_locked(&lock.root, &tree::packages(&root)?)?;
     }
-    let kernel = definition.kernel_package(options.arch)?;
-    let list = made.join(BOOT_LIST);
-    let request = Request {
-        variant: Variant::Unpacked { list: &list },
-        packages: &[kernel, BOOT_LOADER],
-        ..request
-    };
-    mmdebstrap::run(&context.log, &request, &made.join(BOOT))?;
+    let boot = made.join(BOOT);
+    unpack(context, &lock.boot, &boot)?;
     // Once, here, and not in every build.
-    tree::modules::decompress(&context.log, &made.join(BOOT))
+    tree::modules::decompress(&context.log, tools, &boot)
 }
 
-/// The packages of which something enters the image out of the unpacked tree: kernel and boot loader. The others there are
-/// only what these would need if they were installed.
-fn boot_packages(made: &Path) -> Result<Vec<(String, String)>> {
-    let list = made.join(BOOT_LIST);
-    let text = fs::read_to_string(&list).doing("read", &list)?;
-    let found = text
-        .lines()
-        .filter_map(package_file)
-        .filter(|(name, _)| name.starts_with("linux-image-") || name == BOOT_LOADER);
-    Ok(found.collect())
-}
-
-/// Name and version out of the name of a package file, as `linux-image-amd64_6.12.1-1_amd64.deb`, where `%3a` is a colon.
-fn package_file(name: &str) -> Option<(String, String)> {
-    let mut parts = name.strip_suffix(".deb")?.splitn(3, '_');
-    Some((parts.next()?.to_owned(), parts.next()?.replace("%3a", ":")))
+/// Fails when something else is installed than the lock says.
+fn as_locked(lock: &[Locked], installed: &[(String, String)]) -> Result<()> {
+    let wanted: BTreeSet<(&str, &str)> = (lock.iter())
+        .map(|package| (package.name.as_str(), package.version.as_str()))
+        .collect();
+    let found: BTreeSet<(&str, &str)> = (installed.iter())
+        .map(|(name, version)| (name.as_str(), version.as_str()))
+        .collect();
+    match wanted.symmetric_difference(&found).next() {
+        None => Ok(()),
+        Some((name, version)) => Err(Error::Content(format!(
+            "{name} {version} is {} the lock and {} the tree: the packages of the lock contradict each other",
+            if wanted.contains(&(*name, *version)) {
+                "in"
+            } else {
+                "not in"
+            },
+            if found.contains(&(*name, *version)) {
+                "in"
+            } else {
+                "not in"
+            },
+        ))),
+    }
 }
 
 /// The newest time stamp among the files that packages brought. Files that their scripts wrote do not count: they carry
@@ -250,21 +344,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_package_files_give_name_and_version() {
-        assert_eq!(
-            package_file("linux-image-6.12_6.12.1-1_amd64.deb"),
-            Some(("linux-image-6.12".into(), "6.12.1-1".into()))
-        );
-        assert_eq!(package_file("x_1%3a2.3_all.deb"), Some(("x".into(), "1:2.3".into())));
-        assert_eq!(package_file("lock"), None);
+    fn what_is_installed_beside_the_lock_or_not_at_all_is_found() {
+        let locked = Locked {
+            name: "podman".into(),
+            version: "5".into(),
+            archive: "debian".into(),
+            path: "pool/podman.deb".into(),
+            size: 1,
+            sha256: "00".repeat(32),
+        };
+        let tree = |version: &str| vec![("podman".to_owned(), version.to_owned())];
+        assert!(as_locked(std::slice::from_ref(&locked), &tree("5")).is_ok());
+        assert!(as_locked(std::slice::from_ref(&locked), &tree("6")).is_err());
+        assert!(as_locked(std::slice::from_ref(&locked), &[]).is_err());
+        assert!(as_locked(&[], &tree("5")).is_err());
     }
 
     #[test]
     fn entry_without_its_record_is_not_used() {
         let entry = tempfile::tempdir().unwrap();
         fs::create_dir(entry.path().join(ROOT)).unwrap();
-        assert!(cached(entry.path()).unwrap().is_none());
+        assert!(record(entry.path()).unwrap().is_none());
         fs::write(entry.path().join(RECORD), "{").unwrap();
-        assert!(cached(entry.path()).unwrap_err().to_string().contains("; remove "));
+        assert!(record(entry.path()).unwrap_err().to_string().contains("; remove "));
     }
 }

@@ -9,6 +9,7 @@ use twinhull_verity::{BLOCK_SIZE, Salt, Tree, TreeBuilder};
 use super::{Context, fits};
 use crate::error::{Doing, Error, Result};
 use crate::tools::mkfs_erofs;
+use crate::tools::root::ToolRoot;
 
 /// A root file system.
 #[derive(Debug)]
@@ -22,9 +23,10 @@ pub(super) struct Root {
 }
 
 /// Writes `tree` as an erofs image; `time` is in seconds since 1970.
-pub(super) fn file_system(context: &Context<'_>, tree: &Path, time: u64) -> Result<Root> {
+pub(super) fn file_system(context: &Context<'_>, tools: &ToolRoot, tree: &Path, time: u64) -> Result<Root> {
     let path = context.file("root");
-    mkfs_erofs::run(&context.log, tree, &path, context.identifier("root file system"), time)?;
+    let id = context.identifier("root file system");
+    mkfs_erofs::run(&context.log, tools, tree, &path, id, time)?;
     let size = path.metadata().doing("look at", &path)?.len();
     if size == 0 || size % BLOCK_SIZE as u64 != 0 {
         return Err(Error::Content(format!(

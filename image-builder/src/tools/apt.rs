@@ -1,12 +1,13 @@
-//! `apt-get`: which archives this host uses, and which packages an archive has.
+//! apt: which archives this host uses, which packages an archive has, which of them it takes, and their files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use twinhull_layout::Arch;
 
 use super::{Log, command};
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 
 /// One archive the host's apt is configured with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,12 +32,76 @@ pub fn sources(log: &Log) -> Result<Vec<Source>> {
     Ok(parse(&log.capture("asking apt for this host's archives", &mut apt)?))
 }
 
+/// The pattern of what Debian calls essential.
+pub const ESSENTIAL: &str = "?essential";
+
+/// One package file that apt would fetch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// The package.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Where the file is.
+    pub uri: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its hash, as 64 hexadecimal digits.
+    pub sha256: String,
+}
+
 /// Fetches the indices of the archives `sources` (lines of sources.list) for `arch` into `folder`, and returns where they
 /// are. apt verifies them with `keyring`, or with the key that a line names; nothing of this host's apt is touched.
 pub fn update(log: &Log, folder: &Path, sources: &[String], arch: Arch, keyring: &Path) -> Result<PathBuf> {
+    let lists = folder.join("lists");
+    let mut apt = isolated(folder, &lists, sources, arch, keyring)?;
+    apt.arg("update");
+    log.run("fetching the indices of the archives", &mut apt)?;
+    Ok(lists)
+}
+
+/// Which package files it takes to have the packages `wanted` with all they depend on, by the indices in `lists`. `folder` is
+/// for apt's own files; `sources` and `keyring` are those that the indices were fetched with.
+pub fn resolve(
+    log: &Log,
+    folder: &Path,
+    lists: &Path,
+    sources: &[String],
+    arch: Arch,
+    keyring: &Path,
+    wanted: &[&str],
+) -> Result<Vec<Item>> {
+    let mut apt = isolated(folder, lists, sources, arch, keyring)?;
+    apt.args(["-o", "Acquire::ForceHash=SHA256", "-qq", "--yes", "--print-uris"])
+        .args(["--no-install-recommends", "install"])
+        .args(wanted);
+    let said = log.capture("resolving the packages", &mut apt)?;
+    let items: Option<Vec<Item>> = said.lines().filter(|line| line.starts_with('\'')).map(item).collect();
+    items.filter(|items| !items.is_empty()).ok_or_else(|| {
+        Error::Content(format!(
+            "apt-get did not say what it would fetch; see {}",
+            log.path().display()
+        ))
+    })
+}
+
+/// Fetches files: address, target and hash (SHA-256 in hexadecimal digits) of each. The others are fetched although one fails.
+pub fn download(log: &Log, files: &[(String, PathBuf, &str)]) -> Result<()> {
+    let mut helper = command("/usr/lib/apt/apt-helper");
+    for option in ["APT::Sandbox::User=root", "Acquire::Retries=3"] {
+        helper.args(["-o", option]);
+    }
+    helper.arg("download-file");
+    for (uri, target, sha256) in files {
+        helper.arg(uri).arg(target).arg(format!("SHA256:{sha256}"));
+    }
+    log.run("fetching packages", &mut helper)
+}
+
+/// `apt-get` that knows only `sources`, keeps its files in `folder` and the indices in `lists`.
+fn isolated(folder: &Path, lists: &Path, sources: &[String], arch: Arch, keyring: &Path) -> Result<Command> {
     let place = |name: &str| folder.join(name);
-    for name in ["lists/partial", "cache/archives/partial", "parts"] {
-        let path = place(name);
+    for path in [lists.join("partial"), place("cache/archives/partial"), place("parts")] {
         fs::create_dir_all(&path).doing("make the folder", &path)?;
     }
     for (name, text) in [("status", String::new()), ("sources.list", sources.join("\n") + "\n")] {
@@ -46,11 +111,13 @@ pub fn update(log: &Log, folder: &Path, sources: &[String], arch: Arch, keyring:
     let mut apt = command("apt-get");
     apt.env("APT_CONFIG", "/dev/null");
     for (key, path) in [
-        ("Dir::State::lists", place("lists")),
+        ("Dir::State::lists", lists.to_owned()),
         ("Dir::State::status", place("status")),
+        ("Dir::State::extended_states", place("extended_states")),
         ("Dir::Cache", place("cache")),
         ("Dir::Etc::sourcelist", place("sources.list")),
         ("Dir::Etc::sourceparts", place("parts")),
+        ("Dir::Etc::preferences", place("preferences")),
         ("Dir::Etc::preferencesparts", place("parts")),
         ("Dir::Etc::trustedparts", place("parts")),
         ("Dir::Etc::trusted", keyring.to_owned()),
@@ -62,15 +129,30 @@ pub fn update(log: &Log, folder: &Path, sources: &[String], arch: Arch, keyring:
         ("APT::Architectures", arch.debian()),
         ("APT::Sandbox::User", "root"),
         ("APT::Update::Error-Mode", "any"),
+        // Left alone, apt counts itself as essential.
+        ("pkgCacheGen::ForceEssential", ","),
         ("Acquire::GzipIndexes", "false"),
         ("Acquire::Languages", "none"),
         ("Acquire::Retries", "3"),
     ] {
         apt.arg("-o").arg(format!("{key}={value}"));
     }
-    apt.arg("update");
-    log.run("fetching the indices of the archives", &mut apt)?;
-    Ok(place("lists"))
+    Ok(apt)
+}
+
+/// A line as `'http://a.example/pool/p_1.0_all.deb' p_1%3a1.0_all.deb 1234 SHA256:…`, where `%3a` is a colon.
+fn item(line: &str) -> Option<Item> {
+    let (uri, rest) = line.strip_prefix('\'')?.split_once("' ")?;
+    let mut fields = rest.split(' ');
+    let (file, size, hash) = (fields.next()?, fields.next()?, fields.next()?);
+    let mut parts = file.strip_suffix(".deb")?.splitn(3, '_');
+    Some(Item {
+        name: parts.next()?.to_owned(),
+        version: parts.next()?.replace("%3a", ":"),
+        uri: uri.to_owned(),
+        size: size.parse().ok()?,
+        sha256: hash.strip_prefix("SHA256:")?.to_owned(),
+    })
 }
 
 fn parse(text: &str) -> Vec<Source> {
@@ -105,5 +187,19 @@ mod tests {
         assert_eq!(sources.len(), 2);
         assert_eq!(sources[0].uri, "http://a.example/debian");
         assert_eq!(sources[1].label, "");
+    }
+
+    #[test]
+    fn line_of_apt_names_package_version_and_hash() {
+        let line = "'http://a.example/pool/main/n/nano_7.2-1%2bdeb12u1_amd64.deb' nano_1%3a7.2-1+deb12u1_amd64.deb 689556 SHA256:45a9";
+        let found = item(line).unwrap();
+        assert_eq!(
+            (found.name.as_str(), found.version.as_str()),
+            ("nano", "1:7.2-1+deb12u1")
+        );
+        assert_eq!((found.size, found.sha256.as_str()), (689_556, "45a9"));
+        assert!(found.uri.ends_with("%2bdeb12u1_amd64.deb"));
+        // A weaker hash is none.
+        assert_eq!(item(&line.replace("SHA256:", "MD5Sum:")), None);
     }
 }

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Log, command};
+use super::Log;
+use super::root::ToolRoot;
 use crate::error::Result;
 
-/// Installs package files into `tree`. What they depend on must be there already.
-pub fn install(log: &Log, tree: &Path, files: &[PathBuf]) -> Result<()> {
-    let mut dpkg = command("dpkg");
+/// Installs package files, which `tools` must see, into `tree`. What they depend on must be there already.
+pub fn install(log: &Log, tools: &ToolRoot, tree: &Path, files: &[PathBuf]) -> Result<()> {
+    let mut dpkg = tools.command("dpkg");
     // Questions have no one to answer them, and the files of the image win over what a package would change.
     dpkg.env("DEBIAN_FRONTEND", "noninteractive")
         .arg(format!("--root={}", tree.display()))

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use uuid::Uuid;
 
-use super::{Log, command};
+use super::Log;
+use super::root::ToolRoot;
 use crate::definition::size::{MIB, Size};
 use crate::error::Result;
 
@@ -12,8 +13,8 @@ use crate::error::Result;
 const FEATURES: &str = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
 
 /// Writes an empty ext4 file system of `size` into `image`, at `time` seconds since 1970.
-pub fn run(log: &Log, image: &Path, size: Size, uuid: Uuid, time: u64) -> Result<()> {
-    let mut mkfs = command("mkfs.ext4");
+pub fn run(log: &Log, tools: &ToolRoot, image: &Path, size: Size, uuid: Uuid, time: u64) -> Result<()> {
+    let mut mkfs = tools.command("mkfs.ext4");
     mkfs.env("MKE2FS_CONFIG", "/dev/null") // complains, and goes on with what is given here
         .env("E2FSPROGS_FAKE_TIME", time.to_string())
         .env("SOURCE_DATE_EPOCH", time.to_string())

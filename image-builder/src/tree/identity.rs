@@ -36,8 +36,8 @@ const AGENT_PRODUCT: &str = "/usr/lib/twinhull-updater/config.d/05-product.toml"
 /// systemd mounts the ESP at `/boot` where that is absent or empty, and at `/efi` otherwise; here it belongs to `/efi`.
 const BOOT_NOTE: &str = "The kernels and the boot loader are on the EFI system partition, which is mounted at /efi.\n";
 
-/// Writes it into `tree`, and returns the text of os-release. `time` is in seconds since 1970.
-pub(super) fn run(context: &Context<'_>, tree: &Path, time: u64) -> Result<String> {
+/// Writes it into `tree`, and returns the text of os-release.
+pub(super) fn run(context: &Context<'_>, tree: &Path) -> Result<String> {
     let options = context.options;
     for path in MOUNT_POINTS {
         folder(tree, path)?;
@@ -72,7 +72,6 @@ pub(super) fn run(context: &Context<'_>, tree: &Path, time: u64) -> Result<Strin
     )?;
     link(tree, "/etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf")?;
     link(tree, "/etc/mtab", "../proc/self/mounts")?;
-    lock_accounts(tree, time)?;
     for (from, to, target) in MOVED {
         move_to_state(tree, from, to, target)?;
     }
@@ -100,8 +99,9 @@ pub fn os_release(debian: &str, product: &Product, version: &Version) -> String 
     )
 }
 
-/// No account of the image has a password, and none tells the day it was built on.
-fn lock_accounts(tree: &Path, time: u64) -> Result<()> {
+/// No account of the image has a password, and none tells the day it was built on. `time` is in seconds since 1970. After the
+/// last account was made.
+pub(super) fn lock_accounts(tree: &Path, time: u64) -> Result<()> {
     let shadow = tree.join("etc/shadow");
     if !shadow.is_file() {
         return Ok(());

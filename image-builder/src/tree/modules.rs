@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::files::list;
 use crate::build::Context;
 use crate::error::{Doing, Error, Result};
+use crate::tools::root::ToolRoot;
 use crate::tools::{Log, cp, depmod, xz};
 
 /// Puts the modules of the unpacked packages `boot` into `tree` and returns the kernel's release.
@@ -42,7 +43,7 @@ pub(super) fn run(context: &Context<'_>, boot: &Path, tree: &Path) -> Result<Str
 }
 
 /// Decompresses every module of the unpacked packages `boot`.
-pub(crate) fn decompress(log: &Log, boot: &Path) -> Result<()> {
+pub(crate) fn decompress(log: &Log, tools: &ToolRoot, boot: &Path) -> Result<()> {
     let mut compressed = Vec::new();
     for folder in ["usr/lib/modules", "lib/modules"] {
         let folder = boot.join(folder);
@@ -51,7 +52,7 @@ pub(crate) fn decompress(log: &Log, boot: &Path) -> Result<()> {
             find_compressed(&folder, &mut compressed)?;
         }
     }
-    xz::decompress(log, &compressed)
+    xz::decompress(log, tools, &compressed)
 }
 
 fn find_compressed(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {

@@ -64,7 +64,7 @@ enum Kind {
 }
 
 /// The packages installed in `tree`: name and version, sorted.
-pub(super) fn packages(tree: &Path) -> Result<Vec<(String, String)>> {
+pub(crate) fn packages(tree: &Path) -> Result<Vec<(String, String)>> {
     installed(&read(&tree.join("var/lib/dpkg/status"))?)
         .ok_or_else(|| Error::Content("the package database of the image cannot be read".into()))
 }

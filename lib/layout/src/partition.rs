@@ -21,8 +21,6 @@ pub const STATE_NUMBER: u32 = 8;
 pub const GROW_FILE_SYSTEM: u64 = 1 << 59;
 /// Attribute bit: mount read-only.
 pub const READ_ONLY: u64 = 1 << 60;
-/// Attribute bit: do not mount automatically.
-pub const NO_AUTO: u64 = 1 << 63;
 
 /// Label of the EFI system partition.
 pub const ESP_LABEL: &str = "esp";

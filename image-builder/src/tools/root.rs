@@ -1,0 +1,113 @@
+//! A tree of tools: programs whose version shows in what they write, out of packages of a lock, run in a tree of their own.
+//!
+//! Another release of a `mkfs` or of dpkg gives other bytes. So those of the build host are not used: the packages are
+//! unpacked, not installed (none of them needs its scripts to have run), and a program is started in a mount namespace of
+//! its own, with the tree as its root and the folders of the build at their usual paths.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{PROGRAM_FOLLOWS, command};
+use crate::error::{Doing, Result};
+
+/// The packages of the tools, and what their programs call.
+pub const PACKAGES: &[&str] = &[
+    "apt",
+    "arch-test",
+    "base-files",
+    "coreutils",
+    "dash",
+    "dpkg",
+    "e2fsprogs",
+    "erofs-utils",
+    "findutils",
+    "grep",
+    "gzip",
+    "libc-bin",
+    "mmdebstrap",
+    "mount",
+    "perl-base",
+    "sed",
+    "tar",
+    "util-linux",
+    "xz-utils",
+    "zstd",
+];
+
+/// What programs look up and only a package's script would write.
+const FILES: [(&str, &str); 4] = [
+    (
+        "etc/passwd",
+        "root:x:0:0:root:/root:/bin/sh\n_apt:x:42:65534::/nonexistent:/usr/sbin/nologin\n",
+    ),
+    ("etc/group", "root:x:0:\nnogroup:x:65534:\n"),
+    ("var/lib/dpkg/status", ""),
+    ("var/lib/dpkg/available", ""),
+];
+
+/// Mounts the folders of the build into the tree and starts a program there: TREE COUNT FOLDER... -- PROGRAM ARGUMENT...
+const ENTER: &str = r#"tree=$1 count=$2; shift 2
+for folder in /dev /proc /sys; do mount --rbind "$folder" "$tree$folder"; done
+while [ "$count" -gt 0 ]; do mount --bind "$1" "$tree$1"; shift; count=$((count - 1)); done
+shift
+exec chroot "$tree" "$@""#;
+
+/// A tree of tools.
+#[derive(Debug, Clone)]
+pub struct ToolRoot {
+    tree: PathBuf,
+    folders: Vec<PathBuf>,
+}
+
+impl ToolRoot {
+    /// The tools in `tree`, which see `folders` (absolute paths) and nothing else of the host's files.
+    pub fn new(tree: &Path, folders: Vec<PathBuf>) -> Result<Self> {
+        for folder in folders
+            .iter()
+            .map(PathBuf::as_path)
+            .chain(["/dev", "/proc", "/sys"].map(Path::new))
+        {
+            let place = tree.join(folder.strip_prefix("/").unwrap_or(folder));
+            fs::create_dir_all(&place).doing("make the folder", &place)?;
+        }
+        Ok(Self {
+            tree: tree.to_owned(),
+            folders,
+        })
+    }
+
+    /// A program of the tree.
+    pub fn command(&self, program: &str) -> Command {
+        let mut enter = command("unshare");
+        enter
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("HOME", "/root")
+            // Without these, perl and apt would look into folders of the user, which are not in the tree.
+            .env_remove("TMPDIR")
+            .env_remove("APT_CONFIG")
+            .args(["--mount", "--propagation", "private", "sh", "-euc", ENTER, "enter"])
+            .arg(&self.tree)
+            .arg(self.folders.len().to_string())
+            .args(&self.folders)
+            .args([PROGRAM_FOLLOWS, program]);
+        enter
+    }
+}
+
+/// Completes a tree of unpacked packages with what their scripts would have made.
+pub fn complete(tree: &Path) -> Result<()> {
+    for (file, text) in FILES {
+        let path = tree.join(file);
+        let folder = path.parent().unwrap_or(tree);
+        fs::create_dir_all(folder).doing("make the folder", folder)?;
+        fs::write(&path, text).doing("write", &path)?;
+    }
+    let shell = tree.join("bin/sh");
+    if shell.symlink_metadata().is_err() {
+        symlink("dash", &shell).doing("make the link", &shell)?;
+    }
+    let scratch = tree.join("tmp");
+    fs::create_dir_all(&scratch).doing("make the folder", &scratch)
+}
