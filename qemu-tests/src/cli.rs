@@ -4,6 +4,7 @@ use std::num::NonZeroU8;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use twinhull_layout::Arch;
 use twinhull_qemu::accelerator::Choice;
 use twinhull_qemu::scenario;
 
@@ -49,6 +50,9 @@ pub(crate) struct TestArguments {
     /// Folder of images, programs, keys and repository (docs/qemu-tests.md)
     #[arg(long, value_name = "DIR")]
     pub(crate) work: PathBuf,
+    /// The architecture of the images
+    #[arg(long, default_value_t = Arch::X86_64)]
+    pub(crate) arch: Arch,
     /// Scenarios side by side; each needs two cores and 2 GiB
     #[arg(long, value_name = "N", default_value = "2")]
     pub(crate) jobs: NonZeroU8,
@@ -86,6 +90,9 @@ pub(crate) struct DemoArguments {
 pub(crate) struct RunArguments {
     /// A raw disk image; it is copied, not changed
     pub(crate) image: PathBuf,
+    /// The architecture of the image
+    #[arg(long, default_value_t = Arch::X86_64)]
+    pub(crate) arch: Arch,
     /// auto (kvm if it proves itself by booting the firmware), kvm or tcg
     #[arg(long, value_name = "WHICH", default_value = "auto")]
     pub(crate) accelerator: Choice,

@@ -13,6 +13,8 @@ pub struct Firmware {
     pub code: PathBuf,
     /// An empty variable store.
     pub variables: PathBuf,
+    /// Whether it verifies what it starts, once keys are enrolled.
+    pub secure: bool,
 }
 
 impl Firmware {
@@ -34,6 +36,29 @@ impl Firmware {
         Ok(Self {
             code: found(code)?,
             variables: found(variables)?,
+            secure: false,
+        })
+    }
+
+    /// The distribution's firmware for `arch` that verifies what it starts, with no keys yet: whoever boots first enrols some.
+    pub fn find_secure(arch: Arch) -> Result<Self> {
+        let plain = Self::find(arch)?;
+        let code = match arch {
+            Arch::X86_64 => Path::new("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd").to_owned(),
+            // The one file does both.
+            Arch::Aarch64 => plain.code,
+        };
+        if !code.is_file() {
+            return Err(Error::MissingTool {
+                tool: code.display().to_string(),
+                package: "ovmf",
+                hint: "",
+            });
+        }
+        Ok(Self {
+            code,
+            secure: true,
+            ..plain
         })
     }
 }

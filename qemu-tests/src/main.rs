@@ -77,11 +77,12 @@ async fn perform(command: Command) -> anyhow::Result<u8> {
         Command::Demo(arguments) => demonstrate(arguments).await,
         Command::Run(RunArguments {
             image,
+            arch,
             accelerator,
             memory,
         }) => {
             let work = std::env::temp_dir();
-            interactive::run(&image, Arch::X86_64, accelerator, memory, &work).await?;
+            interactive::run(&image, arch, accelerator, memory, &work).await?;
             Ok(0)
         }
         Command::List | Command::Network => Ok(0),
@@ -91,7 +92,7 @@ async fn perform(command: Command) -> anyhow::Result<u8> {
 async fn test(arguments: TestArguments) -> anyhow::Result<u8> {
     let scenarios = scenario::select(&arguments.scenarios, arguments.all).map_err(anyhow::Error::msg)?;
     let options = Options {
-        artefacts: Artefacts::open(&arguments.work, Arch::X86_64)?,
+        artefacts: Artefacts::open(&arguments.work, arguments.arch)?,
         accelerator: arguments.accelerator,
         jobs: arguments.jobs.get().into(),
         keep: arguments.keep,

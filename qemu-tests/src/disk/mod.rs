@@ -132,6 +132,12 @@ impl Disk {
             .map_err(|reason| Error::Expectation(format!("slot {slot} of {}: {reason}", self.path.display())))
     }
 
+    /// The places on the ESP, in bytes from the beginning of the disk, where `block` stands on its own.
+    pub fn find_on_esp(&self, block: &[u8]) -> Result<Vec<u64>> {
+        let esp = self.table.esp().map_err(|error| unfit(&self.path, error))?;
+        content::find(&self.file, &esp, block).map_err(|source| Error::file("search", &self.path, source))
+    }
+
     /// The places in the root of `slot`, in bytes from the beginning of the disk, where `block` stands on its own.
     pub fn find_block(&self, slot: Slot, block: &[u8]) -> Result<Vec<u64>> {
         let parts = self

@@ -22,6 +22,8 @@ pub struct Arguments<'a> {
     pub memory_mib: u32,
     /// The firmware's code.
     pub firmware_code: &'a Path,
+    /// Whether only the firmware may write its variable store, as Secure Boot needs.
+    pub secure: bool,
     /// The machine's own variable store.
     pub firmware_variables: &'a Path,
     /// The disk as a raw file; none for a machine that only shows its firmware.
@@ -45,6 +47,10 @@ impl Arguments<'_> {
         line.flag("-nodefaults").flag("-no-user-config");
         line.option("-display", "none");
         match self.arch {
+            Arch::X86_64 if self.secure => line
+                .option("-machine", "q35,smm=on,vmport=off")
+                .option("-global", "driver=cfi.pflash01,property=secure,value=on")
+                .option("-cpu", "max"),
             Arch::X86_64 => line.option("-machine", "q35,vmport=off").option("-cpu", "max"),
             Arch::Aarch64 => line.option("-machine", "virt").option("-cpu", "cortex-a72"),
         };
@@ -154,6 +160,7 @@ mod tests {
             processors: 2,
             memory_mib: 1536,
             firmware_code: Path::new("/fw/code.fd"),
+            secure: false,
             firmware_variables: Path::new("/run/vars.fd"),
             disk,
             write_log: None,

@@ -99,6 +99,7 @@ impl Machine {
             processors: 2,
             memory_mib: plan.memory_mib,
             firmware_code: &plan.firmware.code,
+            secure: plan.firmware.secure,
             firmware_variables: &variables,
             disk: plan.disk.as_deref(),
             write_log: plan.write_log.as_deref(),

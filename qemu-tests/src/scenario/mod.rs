@@ -8,6 +8,7 @@ mod provisioned;
 mod refused;
 mod repository;
 mod runner;
+mod secure_boot;
 mod stage;
 pub(crate) mod update;
 mod verified;
@@ -100,6 +101,14 @@ pub const ALL: &[Scenario] = &[
         boots: 2,
         on_request: true,
         work: |stage| Box::pin(provisioned::run(stage)),
+    },
+    Scenario {
+        name: "secure_boot",
+        about: "the image enrols its own keys, boots with Secure Boot on, and nothing that was changed starts any more",
+        images: &[secure_boot::IMAGE],
+        boots: 3,
+        on_request: true,
+        work: |stage| Box::pin(secure_boot::run(stage)),
     },
     Scenario {
         name: "waits_its_turn",

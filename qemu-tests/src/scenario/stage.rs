@@ -291,6 +291,17 @@ impl Stage {
         &self.theatre.public_key
     }
 
+    /// As [`Stage::boot`], with firmware that verifies what it starts and has no keys yet.
+    pub async fn boot_secure(&self, image: &Image) -> Result<Rc<Machine>> {
+        let disk = self.disks.join("host.raw");
+        copy_sparse(&image.disk, &disk).await?;
+        let mut plan = self.plan("host", disk, vec![Credential::root_key(&self.theatre.public_key)]);
+        plan.firmware = Firmware::find_secure(plan.arch)?;
+        let machine = Rc::new(Machine::start(plan).await?);
+        self.machines.borrow_mut().push(Rc::clone(&machine));
+        Ok(machine)
+    }
+
     fn plan(&self, name: &str, disk: PathBuf, credentials: Vec<Credential>) -> Plan {
         let theatre = &self.theatre;
         // Machines of all scenarios have their sockets in one folder.
