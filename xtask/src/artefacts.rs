@@ -22,6 +22,7 @@ pub(crate) struct Image {
     version: &'static str,
     definition: &'static str,
     base: Option<&'static str>,
+    signed: bool,
 }
 
 /// The image that hosts begin with.
@@ -29,24 +30,37 @@ const FIRST: Image = Image {
     version: "1.0.0",
     definition: "configs/server.toml",
     base: None,
+    signed: false,
 };
 /// A good release.
 const NEXT: Image = Image {
     version: "1.1.0",
     definition: "configs/server.toml",
     base: Some("1.0.0"),
+    signed: false,
 };
 /// A release whose health check fails.
 const SICK: Image = Image {
     version: "1.2.0",
     definition: "qemu-tests/images/sick.toml",
     base: Some("1.1.0"),
+    signed: false,
 };
 /// A release that hangs in early boot.
 const HANGS: Image = Image {
     version: "1.3.0",
     definition: "qemu-tests/images/hangs.toml",
     base: Some("1.1.0"),
+    signed: false,
+};
+
+/// An image that is signed for Secure Boot. The others are not: firmware that could verify would enrol their keys at every
+/// first boot.
+const SIGNED: Image = Image {
+    version: "1.4.0",
+    definition: "configs/server.toml",
+    base: None,
+    signed: true,
 };
 
 /// Which scenarios to run, and how.
@@ -81,7 +95,7 @@ impl Scenarios {
 pub(crate) const DEMO: &[Image] = &[FIRST, NEXT];
 
 /// The images of all scenarios.
-pub(crate) const ALL: &[Image] = &[FIRST, NEXT, SICK, HANGS];
+pub(crate) const ALL: &[Image] = &[FIRST, NEXT, SICK, HANGS, SIGNED];
 
 /// Everything that was built.
 pub(crate) struct Artefacts {
@@ -140,6 +154,18 @@ impl Artefacts {
         phases.run_in_view("scenarios in virtual machines", &mut command)
     }
 
+    /// Has programs of others read the signed image.
+    pub(crate) fn read_by_others(&self, phases: &mut Phases) -> Result<()> {
+        let image = std::path::absolute(self.facts(SIGNED.version).with_extension("raw"))?;
+        phases.run(
+            "an image, read by programs of others",
+            Command::new(workspace::cargo())
+                .args(["test", "--locked", "--package", "twinhull", "--test", "read_by_others"])
+                .env("TWINHULL_IMAGE", image)
+                .env("TWINHULL_KEYS", std::path::absolute(self.work.join("keys"))?),
+        )
+    }
+
     fn programs(&self, phases: &mut Phases) -> Result<()> {
         let bin = self.work.join("bin");
         fs::create_dir_all(&bin).with_context(|| format!("cannot create {}", bin.display()))?;
@@ -193,12 +219,18 @@ impl Artefacts {
                 fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
             }
         }
+        phases.run(
+            "make the keys of images and releases",
+            self.program("twinhull")
+                .args(["keys", "init", "--keys"])
+                .arg(self.work.join("keys")),
+        )?;
         let mut command = self.program("twinhull");
         command
             .args(["repo", "init", "--repo"])
             .arg(self.work.join("repo-pristine"));
         command.arg("--keys").arg(self.work.join("keys"));
-        phases.run("make keys and an empty release repository", &mut command)
+        phases.run("make an empty release repository", &mut command)
     }
 
     fn image(&self, phases: &mut Phases, image: &Image) -> Result<()> {
@@ -219,6 +251,9 @@ impl Artefacts {
             .arg("--cache")
             .arg(self.work.join("cache"));
         command.arg("--output").arg(&output);
+        if image.signed {
+            command.arg("--keys").arg(self.work.join("keys"));
+        }
         phases.run(&format!("build {PRODUCT} {}", image.version), &mut command)?;
         if let Some(owner) = owner() {
             phases.run(
@@ -258,6 +293,12 @@ impl Artefacts {
     fn program(&self, name: &str) -> Command {
         Command::new(self.work.join("bin").join(name))
     }
+}
+
+/// Builds the program `name` for this host.
+pub(crate) fn host_program(phases: &mut Phases, name: &str) -> Result<PathBuf> {
+    phases.run(&format!("build {name}"), cargo_build().args(["-p", name]))?;
+    Ok(workspace::target().join("debug").join(name))
 }
 
 /// Builds the static program of package `name` as it is shipped.

@@ -25,14 +25,13 @@ const fn package(name: &'static str, reason: &'static str) -> Package {
 pub(crate) const PACKAGES: &[Package] = &[
     package("gcc", "compiles the C parts of zstd and ring"),
     package("libc6-dev", "headers for those C parts"),
-    package("mmdebstrap", "unpacks and configures the Debian packages of an image"),
+    package(
+        "mmdebstrap",
+        "makes the other release of Debian for cargo xtask reproduce",
+    ),
     package("debian-archive-keyring", "checks the signatures of those packages"),
-    package("arch-test", "lets mmdebstrap know what this machine can run"),
-    package("erofs-utils", "makes the root file system"),
-    package("e2fsprogs", "makes the state file system"),
-    package("kmod", "indexes kernel modules (depmod)"),
-    package("xz-utils", "unpacks kernel modules"),
-    package("systemd", "enables units inside an image (systemctl --root)"),
+    package("erofs-utils", "tests look into root file systems with fsck.erofs"),
+    package("e2fsprogs", "tests check state file systems with e2fsck"),
     Package {
         at_least: Some("10"),
         ..package(
@@ -64,6 +63,12 @@ pub(crate) const PACKAGES: &[Package] = &[
         "sbsigntool",
         "tests compare our Secure Boot signatures with sbverify's view",
     ),
+    package("gdisk", "tests compare our partition tables with sgdisk's view"),
+    package(
+        "systemd-container",
+        "tests compare our images with systemd-dissect's view",
+    ),
+    package("qemu-utils", "tests compare our images with qemu-img's view"),
     package("softhsm2", "tests sign with a key on a PKCS #11 token"),
 ];
 

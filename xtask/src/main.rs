@@ -15,6 +15,7 @@ mod evidence;
 mod measure;
 mod phase;
 mod privilege;
+mod reproduce;
 mod rusage;
 mod rust_targets;
 mod setup;
@@ -30,6 +31,7 @@ use bench::Bench;
 use chaos::Chaos;
 use crash::Crash;
 use phase::Phases;
+use reproduce::Reproduce;
 
 #[derive(Parser)]
 #[command(
@@ -80,6 +82,8 @@ enum Command {
     /// Long runs with faults, and a verdict
     #[command(subcommand)]
     Chaos(Chaos),
+    /// Build one image three times, as different users on different hosts, and compare every byte
+    Reproduce(Reproduce),
 }
 
 fn main() -> ExitCode {
@@ -104,6 +108,10 @@ fn run(command: Command) -> Result<()> {
             artefacts.demo(&mut phases)
         }
         Command::Crash(crash) => crash.run(&mut phases),
+        Command::Reproduce(reproduce) => {
+            setup::run(&mut phases)?;
+            reproduce.run(&mut phases)
+        }
         Command::Images => {
             setup::run(&mut phases)?;
             Artefacts::build(&mut phases, artefacts::ALL).map(|_| ())
@@ -129,6 +137,7 @@ fn run(command: Command) -> Result<()> {
                 return Ok(());
             }
             let artefacts = Artefacts::build(&mut phases, artefacts::ALL)?;
+            artefacts.read_by_others(&mut phases)?;
             artefacts.scenarios(&mut phases, &scenarios)
         }
     }
