@@ -28,6 +28,8 @@ const UNREADABLE: u8 = 2;
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Build(args) => {
+            // Files that the build and its tools make enter the image with the modes they get; the user's umask must not show.
+            nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
             let built = build::run(&args.into(), &Progress::new())?;
             print!("{}", summary::built(&built)?);
         }
