@@ -51,5 +51,14 @@ pub(crate) fn install(phases: &mut Phases) -> Result<()> {
     phases.run(
         "add Rust targets for static programs",
         Command::new("rustup").args(["target", "add"]).args(missing),
+    )?;
+    let missing = self::missing()?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "rustup says that the targets {} are installed, and the compiler does not have them: the toolchain is damaged; \
+         reinstall it with `rustup toolchain uninstall` and `rustup toolchain install`",
+        missing.join(", ")
     )
 }

@@ -313,7 +313,7 @@ impl Story {
                     Err(format!("{boot:?} boots"))
                 };
             }
-            disk = medium.durable;
+            disk = medium.unmounted();
         }
         outcome
     }

@@ -128,6 +128,12 @@ impl Medium {
         medium
     }
 
+    /// What is on the medium once the volume is no longer in use. A driver that has given up takes no new changes; the buffers
+    /// it had changed are still written.
+    pub(super) fn unmounted(self) -> Image {
+        self.now
+    }
+
     fn place(&self, cluster: u16) -> u64 {
         self.data + (u64::from(cluster) - 2) * self.cluster
     }
