@@ -69,6 +69,12 @@ pub(crate) const PACKAGES: &[Package] = &[
         "tests compare our images with systemd-dissect's view",
     ),
     package("qemu-utils", "tests compare our images with qemu-img's view"),
+    package("zstd", "bench payload: a peer"),
+    package("xdelta3", "bench payload: a peer"),
+    package("casync", "bench payload: a peer"),
+    package("zchunk", "bench payload: a peer"),
+    package("rauc", "bench payload: a peer"),
+    package("squashfs-tools", "rauc makes its bundles with it"),
     package("softhsm2", "tests sign with a key on a PKCS #11 token"),
 ];
 

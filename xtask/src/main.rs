@@ -9,9 +9,7 @@ mod chaos;
 mod checks;
 mod crash;
 mod distribution;
-#[allow(dead_code, reason = "the first bench that has a peer takes this line away")]
 mod evidence;
-#[allow(dead_code, reason = "the first bench that runs a peer takes this line away")]
 mod measure;
 mod phase;
 mod privilege;

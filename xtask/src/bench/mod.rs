@@ -4,6 +4,7 @@
 //! its figures to [`Evidence`](crate::evidence::Evidence).
 
 mod agent;
+mod payload;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -19,6 +20,8 @@ pub(crate) enum Bench {
         #[command(flatten)]
         publication: Publication,
     },
+    /// The update payload: bytes, processor time and memory, beside zstd, xdelta3, casync, zchunk and RAUC
+    Payload(payload::Payload),
 }
 
 impl Bench {
@@ -26,6 +29,7 @@ impl Bench {
     pub(crate) fn run(self, phases: &mut Phases) -> Result<()> {
         match self {
             Self::Agent { publication } => agent::run(phases, &publication),
+            Self::Payload(payload) => payload.run(phases),
         }
     }
 }
