@@ -256,8 +256,14 @@ pub struct PublishArgs {
     /// The manifest of an earlier build to make a delta from; may be given several times
     #[arg(long = "base", value_name = "MANIFEST")]
     pub bases: Vec<PathBuf>,
+    /// A folder of earlier builds: deltas from the last ones, and quick ones from all that a channel still offers
+    #[arg(long, value_name = "DIR")]
+    pub builds: Option<PathBuf>,
+    /// How many of the last of those builds get the best delta
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "builds")]
+    pub best: usize,
     /// How hard to compress, from 1 (fast) to 19 (small)
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(i32).range(1..=19))]
+    #[arg(long, default_value_t = 19, value_parser = clap::value_parser!(i32).range(1..=19))]
     pub level: i32,
 }
 
@@ -340,6 +346,8 @@ impl From<PublishArgs> for publish::Options {
             keys,
             channel,
             bases,
+            builds,
+            best,
             level,
         } = args;
         Self {
@@ -348,6 +356,8 @@ impl From<PublishArgs> for publish::Options {
             keys,
             channel,
             bases,
+            builds,
+            best,
             level,
         }
     }

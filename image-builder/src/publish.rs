@@ -3,11 +3,14 @@
 //! In this order, so that a reader of the repository finds at every instant only what is whole: payloads under their final
 //! names first, then the signed metadata, the timestamp last.
 
+mod bases;
 mod image;
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use jiff::Timestamp;
+use twinhull_layout::Version;
 use twinhull_payload::MakeOptions;
 use twinhull_trust::{
     ChannelDocument, Hex32, Package, Pending, ReleaseDocument, Repository, RepositoryError, channel_name_is_valid,
@@ -34,6 +37,10 @@ pub struct Options {
     pub channel: Option<String>,
     /// The manifests of earlier builds to make deltas from.
     pub bases: Vec<PathBuf>,
+    /// A folder of earlier builds to choose more bases from.
+    pub builds: Option<PathBuf>,
+    /// How many of the last of those get a delta as small as can be.
+    pub best: usize,
     /// How hard to compress: 1 to 19.
     pub level: i32,
 }
@@ -60,11 +67,7 @@ pub struct Published {
 /// manifest says, a base of another product or architecture. Later: writing payloads and metadata.
 pub fn run(options: &Options, progress: &Progress) -> Result<Published> {
     let manifest = Manifest::read(&options.manifest)?;
-    let bases = options
-        .bases
-        .iter()
-        .map(|path| base(path, &manifest))
-        .collect::<Result<Vec<_>>>()?;
+    let mut bases = bases::given(&options.bases, &manifest, options.level)?;
     if let Some(channel) = options
         .channel
         .as_deref()
@@ -76,28 +79,31 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Published> {
     }
     let keys = load(&options.keys)?;
     let mut repository = Repository::open(&options.repository, &keys).map_err(trust("opening the repository"))?;
+    if let Some(folder) = &options.builds {
+        let offered = offered(&repository, &manifest)?;
+        bases::add_from(folder, &mut bases, &manifest, &offered, options.best, options.level)?;
+    }
 
     let step = progress.step("check", "compare the files with the manifest");
     let root = Image::root(&options.manifest, &manifest)?;
     let uki = Image::uki(&options.manifest, &manifest)?;
     let mut root_bases = Vec::new();
     let mut uki_bases = Vec::new();
-    for (path, base) in options.bases.iter().zip(&bases) {
-        root_bases.push(Image::root(path, base)?);
-        uki_bases.push(Image::uki(path, base)?);
+    for base in &bases {
+        root_bases.push((Image::root(&base.path, &base.manifest)?, base.level));
+        uki_bases.push((Image::uki(&base.path, &base.manifest)?, base.level));
     }
     step.done("the files are what was built");
 
     let make = MakeOptions {
-        level: options.level,
         scratch: Some(options.repository.clone()),
         ..MakeOptions::default()
     };
     let mut payloads = Payloads::new(&options.repository, make);
     for (name, image, bases) in [("root", &root, &root_bases), ("uki", &uki, &uki_bases)] {
-        payloads.add(name, image, None, progress)?;
-        for base in bases {
-            payloads.add(name, image, Some(base), progress)?;
+        payloads.add(name, image, None, options.level, progress)?;
+        for (base, level) in bases {
+            payloads.add(name, image, Some(base), *level, progress)?;
         }
     }
 
@@ -129,22 +135,19 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Published> {
     })
 }
 
-fn base(path: &Path, new: &Manifest) -> Result<Manifest> {
-    let base = Manifest::read(path)?;
-    let mismatch = |what: &str| {
-        Err(Error::Usage(format!(
-            "--base {}: it is {what} than {}",
-            path.display(),
-            new.name()
-        )))
+/// The versions that any channel offers hosts of this kind, before the new one.
+fn offered(repository: &Repository, manifest: &Manifest) -> Result<BTreeSet<Version>> {
+    let channels = repository
+        .channels(&manifest.product)
+        .map_err(trust("reading the channels"))?;
+    let of = |channel: ChannelDocument| {
+        [&channel.releases, &channel.settled]
+            .into_iter()
+            .filter_map(|versions| versions.get(&manifest.arch).cloned())
+            .chain(channel.stepping_stones.clone())
+            .collect::<Vec<_>>()
     };
-    if base.product != new.product || base.arch != new.arch {
-        return mismatch("of another product or architecture");
-    }
-    if base.root.root_hash == new.root.root_hash || base.version >= new.version {
-        return mismatch("no older");
-    }
-    Ok(base)
+    Ok(channels.into_iter().flat_map(of).collect())
 }
 
 fn document(manifest: &Manifest, payloads: &Payloads) -> Result<ReleaseDocument> {

@@ -94,14 +94,49 @@ impl World {
             keys: self.path("keys"),
             channel: Some("stable".into()),
             bases: bases.iter().map(|path| (*path).to_owned()).collect(),
+            builds: None,
+            best: 0,
             level: 3,
         };
         publish::run(&options, &Progress::plain())
     }
 
+    /// Chooses the bases itself among all builds; only the last gets the best.
+    fn publish_from_builds(&self, manifest: &Path) -> publish::Published {
+        let options = Options {
+            manifest: manifest.to_owned(),
+            repository: self.path("site"),
+            keys: self.path("keys"),
+            channel: Some("stable".into()),
+            bases: Vec::new(),
+            builds: manifest.parent().map(Path::to_owned),
+            best: 1,
+            level: 9,
+        };
+        publish::run(&options, &Progress::plain()).unwrap()
+    }
+
     fn error(&self, manifest: &Path, bases: &[&Path]) -> String {
         self.publish(manifest, bases).unwrap_err().to_string()
     }
+}
+
+#[test]
+fn bases_are_the_last_build_and_what_a_channel_offers() {
+    let world = World::new();
+    let builds: Vec<PathBuf> = (0..4_u8)
+        .map(|build| world.build(&format!("1.{build}.0"), build))
+        .collect();
+    // Hosts of the channel have 1.1.0; nobody was ever offered 1.0.0 or 1.2.0.
+    world.publish(&builds[1], &[]).unwrap();
+    let published = world.publish_from_builds(&builds[3]);
+    let roots: Vec<&str> = published
+        .payloads
+        .iter()
+        .map(|(what, _)| what.as_str())
+        .filter(|what| what.starts_with("root"))
+        .collect();
+    assert_eq!(roots, ["root", "root from 1.2.0", "root from 1.1.0"]);
 }
 
 #[test]

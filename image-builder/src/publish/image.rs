@@ -126,6 +126,7 @@ impl Payloads {
         name: &'static str,
         image: &Image,
         base: Option<&Image>,
+        level: i32,
         progress: &Progress,
     ) -> Result<()> {
         let what = base.map_or_else(|| name.to_owned(), |base| format!("{name} from {}", base.version));
@@ -136,7 +137,11 @@ impl Payloads {
             .doing("make a file in", &self.folder)?;
         let source = base.map(|base| &base.file as &dyn twinhull_payload::Source);
         let mut out = BufWriter::with_capacity(PIECE, file.as_file_mut());
-        let made = make(&image.file, source, &self.options, &mut out, &mut |done, total| {
+        let options = MakeOptions {
+            level,
+            ..self.options.clone()
+        };
+        let made = make(&image.file, source, &options, &mut out, &mut |done, total| {
             step.advance(done, total);
         });
         let made = made

@@ -120,6 +120,19 @@ impl Repository {
             .map_err(|source| self.invalid(source))
     }
 
+    /// All channels of a product, as they are now.
+    ///
+    /// # Errors
+    /// A file cannot be read or is not what is signed.
+    pub fn channels(&self, product: &Product) -> Result<Vec<ChannelDocument>, RepositoryError> {
+        let folder = format!("channels/{product}/");
+        let names = self.role(CHANNELS)?.listed.keys();
+        names
+            .filter_map(|name| name.strip_prefix(&folder)?.strip_suffix(".json"))
+            .filter_map(|channel| self.channel(product, channel).transpose())
+            .collect()
+    }
+
     fn target_bytes(&self, role: &str, name: &str) -> Result<Option<Vec<u8>>, RepositoryError> {
         let Some(record) = self.role(role)?.listed.get(name) else {
             return Ok(None);
