@@ -75,6 +75,10 @@ pub(crate) const PACKAGES: &[Package] = &[
     package("zchunk", "bench payload: a peer"),
     package("rauc", "bench payload: a peer"),
     package("squashfs-tools", "rauc makes its bundles with it"),
+    package(
+        "nginx-light",
+        "the server of `bench trust`: what a look costs is measured on its answers",
+    ),
     package("softhsm2", "tests sign with a key on a PKCS #11 token"),
 ];
 

@@ -18,6 +18,8 @@ mod hex32;
 mod json;
 mod metadata;
 mod name;
+#[doc(hidden)]
+pub mod parsers;
 mod repository;
 
 pub use client::{Client, Floors, Recovered, Refreshed, Target};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
 use crate::host::Running;
-use crate::machine::{Belief, Known, Phase};
+use crate::machine::{Belief, Known, Phase, Problem};
 use crate::status::Told;
 
 /// All phases, so that each has a line at all times.
@@ -107,7 +107,10 @@ impl Metrics {
                 "gauge",
                 "Whether it answered with something acceptable.",
             );
-            text.sample("last_check_success", &[], u8::from(check.problem.is_none()));
+            // A host that waits for its turn has been answered as it should be.
+            let in_order = |problem: &Problem| ["wave", "halted"].contains(&problem.code.as_str());
+            let success = check.problem.as_ref().is_none_or(in_order);
+            text.sample("last_check_success", &[], u8::from(success));
             let running = self.running.as_ref().map(|running| &running.version);
             let behind = check.offered.is_some() && check.offered.as_ref() != running;
             text.family(

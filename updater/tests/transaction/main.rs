@@ -7,6 +7,7 @@ mod crash;
 mod footprint;
 mod host;
 mod oracle;
+mod polling;
 mod recorder;
 mod refusals;
 mod rollout;

@@ -5,6 +5,7 @@
 
 mod agent;
 mod payload;
+mod trust;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -22,6 +23,11 @@ pub(crate) enum Bench {
     },
     /// The update payload: bytes, processor time and memory, beside zstd, xdelta3, casync, zchunk and RAUC
     Payload(payload::Payload),
+    /// A look at the repository: bytes, requests, verification; a rollout to a million hosts played through
+    Trust {
+        #[command(flatten)]
+        publication: Publication,
+    },
 }
 
 impl Bench {
@@ -30,6 +36,7 @@ impl Bench {
         match self {
             Self::Agent { publication } => agent::run(phases, &publication),
             Self::Payload(payload) => payload.run(phases),
+            Self::Trust { publication } => trust::run(&publication),
         }
     }
 }

@@ -107,7 +107,8 @@ impl Floors {
         }
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self, String> {
+    /// Reads what [`Floors::save`] wrote.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let damaged = |detail: String| format!("it is damaged ({detail})");
         let value = json::parse(bytes).map_err(|error| damaged(error.to_string()))?;
         let wire: Wire = serde_json::from_value(value).map_err(|error| damaged(error.to_string()))?;

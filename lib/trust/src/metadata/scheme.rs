@@ -19,7 +19,7 @@ const OID_P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 
 /// If the key `public` made `signature` over `message`: the bytes of the key, the same however it is written, so that one key
 /// under two ids counts once.
-pub(super) fn verified_by(
+pub(crate) fn verified_by(
     keytype: &str,
     scheme: &str,
     public: &str,
@@ -155,6 +155,51 @@ mod tests {
         assert!(ec(EC, MESSAGE, &[0x30, 6, 2, 1, 0, 2, 1, 0]).is_none());
         assert!(ec(EC, MESSAGE, &[]).is_none());
         assert!(verified_by("rsa", "rsassa-pkcs1v15-sha256", RSA, MESSAGE, RSA_PKCS1).is_none());
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Vectors {
+        keytype: String,
+        scheme: String,
+        cases: Vec<Vector>,
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Vector {
+        comment: String,
+        key: String,
+        message: String,
+        signature: String,
+        valid: bool,
+    }
+
+    /// The files are made by tests/vectors/make.py, with arithmetic of its own.
+    fn judge(text: &str) {
+        let vectors: Vectors = serde_json::from_str(text).unwrap();
+        assert!(vectors.cases.iter().any(|case| case.valid) && vectors.cases.len() > 25);
+        for case in &vectors.cases {
+            let (message, signature) = (
+                hex::decode(&case.message).unwrap(),
+                hex::decode(&case.signature).unwrap(),
+            );
+            let by = verified_by(&vectors.keytype, &vectors.scheme, &case.key, &message, &signature);
+            assert_eq!(by.is_some(), case.valid, "{}: {}", vectors.scheme, case.comment);
+        }
+    }
+
+    #[test]
+    fn zero_malleable_and_small_order_signatures_of_ed25519_are_refused() {
+        judge(include_str!("../../tests/vectors/ed25519.json"));
+    }
+
+    #[test]
+    fn out_of_range_and_badly_written_signatures_of_ecdsa_are_refused() {
+        judge(include_str!("../../tests/vectors/ecdsa-p256.json"));
+    }
+
+    #[test]
+    fn other_paddings_salts_and_weak_keys_of_rsa_are_refused() {
+        judge(include_str!("../../tests/vectors/rsa-pss.json"));
     }
 
     proptest! {

@@ -63,9 +63,10 @@ impl PublicKey {
     }
 }
 
+/// A key file as it is written.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct KeyFile {
+pub(crate) struct KeyFile {
     keytype: String,
     role: String,
     public: Hex32,
@@ -246,25 +247,30 @@ impl TokenKey {
 }
 
 fn parse(path: &Path) -> Result<KeyFile, RepositoryError> {
-    let refused = |why: &str| RepositoryError::KeyFile {
+    parse_key_file(&files::read(path, MAX_KEY_FILE)?).map_err(|why| RepositoryError::KeyFile {
         path: path.to_owned(),
-        why: why.to_owned(),
-    };
-    let bytes = files::read(path, MAX_KEY_FILE)?;
-    // The parser's message may quote what it found, and that may be a secret: say only where.
-    let bad = |error: serde_json::Error| refused(&format!("it is not a key file (line {})", error.line()));
-    let file: KeyFile = json::parse(&bytes).and_then(serde_json::from_value).map_err(bad)?;
+        why,
+    })
+}
+
+/// Reads a key file.
+///
+/// # Errors
+/// What is wrong with it, without any of its content: that may be a secret.
+pub(crate) fn parse_key_file(bytes: &[u8]) -> Result<KeyFile, String> {
+    let bad = |error: serde_json::Error| format!("it is not a key file (line {})", error.line());
+    let file: KeyFile = json::parse(bytes).and_then(serde_json::from_value).map_err(bad)?;
     if file.keytype != "ed25519" {
-        return Err(refused("its type is not `ed25519`"));
+        return Err("its type is not `ed25519`".to_owned());
     }
     if file.seed.is_some() && file.pkcs11.is_some() {
-        return Err(refused("its key is in it and on a token at once"));
+        return Err("its key is in it and on a token at once".to_owned());
     }
     let damaged = file
         .seed
         .is_some_and(|seed| SecretKey::from_seed(seed.into()).public() != *file.public.as_bytes());
     if damaged {
-        return Err(refused("its two halves do not belong together: it is damaged"));
+        return Err("its two halves do not belong together: it is damaged".to_owned());
     }
     Ok(file)
 }

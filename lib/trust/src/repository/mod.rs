@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::RepositoryError;
 pub use init::{RoleTerms, Setup};
+pub(crate) use keyring::parse_key_file;
 pub use keyring::{Keyring, PublicKey, TokenKey};
 pub use pending::{Pending, sign_pending};
 pub use rotate::KeyChange;

@@ -8,6 +8,7 @@ mod attacks;
 mod cache;
 mod delegations;
 mod documents;
+mod fixtures;
 mod mutation;
 mod repository;
 mod rotation;
