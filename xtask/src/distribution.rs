@@ -69,6 +69,7 @@ pub(crate) const PACKAGES: &[Package] = &[
         "tests compare our images with systemd-dissect's view",
     ),
     package("qemu-utils", "tests compare our images with qemu-img's view"),
+    package("nginx-light", "tests fetch payloads from a real server"),
     package("zstd", "bench payload: a peer"),
     package("xdelta3", "bench payload: a peer"),
     package("casync", "bench payload: a peer"),
