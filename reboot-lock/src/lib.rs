@@ -8,6 +8,7 @@
 //! what the configuration says, [`wire`] is what FleetLock means in bytes, and [`server`] is sockets, their limits and who
 //! may use them. [`page`] is what people look at, [`command`] what they type.
 
+pub mod airlock;
 pub mod command;
 pub mod config;
 pub mod groups;

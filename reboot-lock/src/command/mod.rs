@@ -4,6 +4,7 @@ mod activation;
 mod client;
 mod history;
 mod holders;
+mod import_airlock;
 mod intervene;
 mod operator;
 mod output;
@@ -18,6 +19,7 @@ use std::io::IsTerminal;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+use crate::airlock::AirlockError;
 use crate::config::ConfigError;
 use crate::groups::GroupsError;
 use crate::server::token::TokenError;
@@ -26,7 +28,8 @@ use crate::store::{EtcdError, OpenError};
 
 const ABOUT: &str = "The cluster-wide reboot lock: how many hosts may be down at the same time, and which.
 
-Speaks FleetLock. One server with one file serves a fleet; hosts ask it before they reboot.";
+Speaks FleetLock. One server with one file serves a fleet, or several over etcd; hosts ask
+before they reboot.";
 
 const AFTER: &str = "\
 Examples:
@@ -67,6 +70,8 @@ enum Command {
     Resume(intervene::Intervene),
     /// Show the rules of the groups, or set those of one
     Policy(policy::PolicyCommand),
+    /// Take over the groups and holders of airlock, another FleetLock server
+    ImportAirlock(import_airlock::ImportAirlock),
 }
 
 /// Why a command failed. The variants of [`Refused`](Self::Refused) are the user's or the fleet's matter, the others are
@@ -88,6 +93,9 @@ pub enum CommandError {
     /// etcd.
     #[error("{0}")]
     Etcd(#[from] EtcdError),
+    /// What airlock keeps.
+    #[error("{0}")]
+    Airlock(#[from] AirlockError),
     /// The groups at the start.
     #[error("{0}")]
     Groups(#[from] GroupsError),
@@ -141,6 +149,7 @@ impl Arguments {
             Command::Pause(pause) => runtime.block_on(pause.run("pause")),
             Command::Resume(resume) => runtime.block_on(resume.run("resume")),
             Command::Policy(policy) => runtime.block_on(policy.run()),
+            Command::ImportAirlock(import) => runtime.block_on(import.run()),
         }
     }
 }

@@ -88,7 +88,7 @@ pub enum EtcdError {
     #[error("store.etcd: {0}")]
     Config(&'static str),
     /// The cluster.
-    #[error("cannot connect to etcd at {endpoints}: {source}")]
+    #[error("cannot connect to etcd at {endpoints}: {}", plainly(source))]
     Connect {
         /// Where.
         endpoints: String,
@@ -98,6 +98,19 @@ pub enum EtcdError {
 }
 
 impl EtcdConfig {
+    /// Members at `endpoints` that anybody may use.
+    pub fn at(endpoints: Vec<String>) -> Self {
+        Self {
+            endpoints,
+            prefix: default_prefix(),
+            user: None,
+            password_file: None,
+            ca: None,
+            certificate: None,
+            key: None,
+        }
+    }
+
     /// Checks what the format alone does not.
     ///
     /// # Errors
@@ -206,7 +219,12 @@ impl Etcd {
             match got.await {
                 Ok(response) => return Ok(response),
                 Err(error) if attempt < READS => tracing::debug!("reading from etcd failed, trying again: {error}"),
-                Err(error) => return Err(StoreError::Unavailable(format!("cannot read from etcd: {error}"))),
+                Err(error) => {
+                    return Err(StoreError::Unavailable(format!(
+                        "cannot read from etcd: {}",
+                        plainly(&error)
+                    )));
+                }
             }
             attempt += 1;
         }
@@ -221,6 +239,20 @@ impl Etcd {
         .await
     }
 
+    /// Every key that begins with `prefix`, with its value; keys that are not text are left out. For an import from another
+    /// server's keys.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn read_under(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let options = GetOptions::new().with_prefix();
+        let mut response = self.get(prefix.to_owned(), Some(options)).await?;
+        let pairs = response.take_kvs().into_iter();
+        Ok(pairs
+            .filter_map(|kv| Some((kv.key_str().ok()?.to_owned(), kv.value().to_vec())))
+            .collect())
+    }
+
     /// Deletes what the history has too much of. What fails is left for the next time.
     async fn trim(&self) -> Result<(), StoreError> {
         let options = GetOptions::new()
@@ -233,7 +265,9 @@ impl Etcd {
         for part in old.chunks(TRIM_AT_ONCE) {
             let deletes: Vec<_> = part.iter().map(|kv| TxnOp::delete(kv.key(), None)).collect();
             let trimmed = self.transact(Txn::new().and_then(deletes)).await;
-            trimmed.map_err(|error| StoreError::Unavailable(format!("cannot cut the history in etcd: {error}")))?;
+            trimmed.map_err(|error| {
+                StoreError::Unavailable(format!("cannot cut the history in etcd: {}", plainly(&error)))
+            })?;
         }
         Ok(())
     }
@@ -253,20 +287,31 @@ async fn reaching<T, F: Future<Output = Result<T, Error>>>(mut call: impl FnMut(
     }
 }
 
-/// Whether there was no connection to send it on.
-fn was_not_sent(error: &Error) -> bool {
-    let mut cause: Option<&dyn std::error::Error> = match error {
+/// What is behind `error`, from the outside in; the client itself does not say.
+fn causes(error: &Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    let outermost: Option<&(dyn std::error::Error + 'static)> = match error {
         Error::GRpcStatus(status) => Some(status),
         Error::TransportError(error) => Some(error),
         _ => None,
     };
-    while let Some(error) = cause {
-        if error.is::<tonic::ConnectError>() {
-            return true;
-        }
-        cause = error.source();
+    std::iter::successors(outermost, |error| error.source())
+}
+
+/// Whether there was no connection to send it on.
+fn was_not_sent(error: &Error) -> bool {
+    causes(error).any(<dyn std::error::Error>::is::<tonic::ConnectError>)
+}
+
+/// `error` for people: what was said, and the innermost cause.
+fn plainly(error: &Error) -> String {
+    let said = match error {
+        Error::GRpcStatus(status) => status.message().to_owned(),
+        other => other.to_string(),
+    };
+    match causes(error).skip(1).last().map(ToString::to_string) {
+        Some(cause) if !said.contains(&cause) => format!("{said}: {cause}"),
+        _ => said,
     }
-    false
 }
 
 impl Store for Etcd {
@@ -329,8 +374,8 @@ impl Store for Etcd {
             let unchanged = Compare::mod_revision(key, CompareOp::Equal, revision);
             let transaction = Txn::new().when([unchanged]).and_then(writes);
             let response = self.transact(transaction).await;
-            let response =
-                response.map_err(|error| StoreError::Unavailable(format!("cannot write to etcd: {error}")))?;
+            let response = response
+                .map_err(|error| StoreError::Unavailable(format!("cannot write to etcd: {}", plainly(&error))))?;
             if !response.succeeded() {
                 return Err(StoreError::Conflict);
             }

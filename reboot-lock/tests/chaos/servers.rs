@@ -133,13 +133,8 @@ async fn put(groups: &Groups, question: Question, group: &str, id: &str) -> Resu
 
 async fn begin(which: Which, skew: SignedDuration, endpoints: Vec<String>, slot: Arc<Mutex<Option<Arc<Groups>>>>) {
     let config = EtcdConfig {
-        endpoints: endpoints.clone(),
         prefix: PREFIX.to_owned(),
-        user: None,
-        password_file: None,
-        ca: None,
-        certificate: None,
-        key: None,
+        ..EtcdConfig::at(endpoints)
     };
     loop {
         if let Some(groups) = open(which, skew, &config).await {

@@ -6,6 +6,8 @@
     reason = "each test binary compiles this file and uses its own part of it"
 )]
 
+pub mod etcd;
+
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -52,11 +54,26 @@ impl Server {
                 .iter()
                 .filter(|argument| **argument == "--admin-token-file")
                 .count();
-        let mut child = Command::new(PROGRAM)
+        let mut command = Command::new(PROGRAM);
+        command
             .args(["serve", "--plain-http", "--listen", "127.0.0.1:0", "--store"])
             .arg(folder.join("lock.redb"))
             .args(arguments)
-            .envs(environment.iter().copied())
+            .envs(environment.iter().copied());
+        Self::spawn(&mut command, administration)
+    }
+
+    /// Starts one with a configuration file that has an administration of one socket.
+    pub fn start_over(config: &Path) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--config"])
+            .arg(config);
+        Self::spawn(&mut command, 1)
+    }
+
+    fn spawn(command: &mut Command, administration: usize) -> Self {
+        let mut child = command
             .env("TWINHULL_LOG", "error")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::super::Store as _;
-use super::super::{Etcd, EtcdConfig, default_prefix};
+use super::super::{Etcd, EtcdConfig};
 
 /// Longer than a member takes to start, so that a hang is a failure.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -57,15 +57,7 @@ impl Member {
     }
 
     pub(super) fn config(&self) -> EtcdConfig {
-        EtcdConfig {
-            endpoints: vec![self.url.clone()],
-            prefix: default_prefix(),
-            user: None,
-            password_file: None,
-            ca: None,
-            certificate: None,
-            key: None,
-        }
+        EtcdConfig::at(vec![self.url.clone()])
     }
 
     /// A store on it, once it answers.
