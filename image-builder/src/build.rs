@@ -14,6 +14,7 @@ pub mod lock;
 pub mod locking;
 pub mod manifest;
 mod mirrors;
+mod oci;
 pub mod packages;
 mod record;
 mod resolve;

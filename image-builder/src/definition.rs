@@ -4,6 +4,7 @@
 //! the folder of the file that names it. `configs/server.toml` is an example with every part.
 
 mod account;
+pub mod base;
 pub mod format;
 mod fragment;
 pub mod openpgp;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use twinhull_layout::{Arch, Product};
 
 use crate::error::{Doing, Error, Result};
+use base::{Base, Oci};
 use format::Format;
 use fragment::Fragment;
 use openpgp::Encoding;
@@ -91,8 +93,8 @@ pub struct Definition {
     pub components: Vec<String>,
     /// Package archives beside the distribution's own.
     pub repositories: Vec<Repository>,
-    /// The archive of a root file system that the tree begins with, instead of packages.
-    pub tarball: Option<PathBuf>,
+    /// The root file system that the tree begins with, instead of packages.
+    pub base: Option<Base>,
     /// The packages to install, beside what Debian calls essential; firmware among them.
     pub packages: Vec<String>,
     /// Package files to install after them.
@@ -280,9 +282,14 @@ fn check(path: &Path, merged: Fragment) -> Result<Definition> {
             return Err(wrong(format!("{} is not there, or is no file", file.display())));
         }
     }
-    if merged.base.tarball.is_some() && !(merged.packages.install.is_empty() && firmware.is_empty()) {
+    let base = match (merged.base.tarball, merged.base.oci) {
+        (Some(_), Some(_)) => return Err(wrong("[base] has a tarball and an OCI image; keep one".into())),
+        (tarball, None) => tarball.map(Base::Tarball),
+        (None, Some(text)) => Some(Base::Oci(Oci::parse(&text).map_err(wrong)?)),
+    };
+    if base.is_some() && !(merged.packages.install.is_empty() && firmware.is_empty()) {
         return Err(wrong(
-            "[base] tarball is the whole tree: [packages] install and [kernel] firmware must be empty".into(),
+            "[base] is the whole tree: [packages] install and [kernel] firmware must be empty".into(),
         ));
     }
     for pattern in &merged.drop {
@@ -377,7 +384,7 @@ fn check(path: &Path, merged: Fragment) -> Result<Definition> {
         suite,
         components,
         repositories,
-        tarball: merged.base.tarball,
+        base,
         packages: merged.packages.install.into_iter().chain(firmware).collect(),
         package_files: merged.packages.files,
         drop: merged.drop,

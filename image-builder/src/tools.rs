@@ -13,6 +13,7 @@ pub mod mmdebstrap;
 pub mod openssl;
 pub mod qemu_img;
 pub mod root;
+pub mod skopeo;
 pub mod systemd;
 pub mod tar;
 pub mod xz;

@@ -70,7 +70,7 @@ pub(crate) const PACKAGES: &[Package] = &[
     ),
     package("qemu-utils", "tests compare our images with qemu-img's view"),
     package("nginx-light", "tests fetch payloads from a real server"),
-    package("zstd", "bench payload: a peer"),
+    package("zstd", "unpacks layers of an OCI image; bench payload: a peer"),
     package("xdelta3", "bench payload: a peer"),
     package("casync", "bench payload: a peer"),
     package("zchunk", "bench payload: a peer"),
@@ -80,6 +80,7 @@ pub(crate) const PACKAGES: &[Package] = &[
         "nginx-light",
         "the server of `bench trust`: what a look costs is measured on its answers",
     ),
+    package("skopeo", "fetches the OCI image that a definition begins with"),
     package("softhsm2", "tests sign with a key on a PKCS #11 token"),
 ];
 

@@ -8,6 +8,7 @@ use super::indices::{self, Fetch, Names};
 use super::mirrors::Mirrors;
 use super::packages::BOOT_LOADER;
 use crate::definition::Definition;
+use crate::definition::base::{Base, Oci};
 use crate::definition::format::Format;
 use crate::error::{Error, Result};
 use crate::preflight;
@@ -48,12 +49,17 @@ pub struct Checked {
 pub fn run(request: &Request) -> Result<Checked> {
     let definition = Definition::read(&request.definition, request.arch)?;
     definition.kernel_package(request.arch)?;
-    let extra: &[(&str, &str)] = if definition.formats.contains(&Format::Qcow2) {
-        &[("qemu-img", "qemu-utils")]
-    } else {
-        &[]
-    };
-    preflight::tools(extra)?;
+    let mut extra = Vec::new();
+    if definition.formats.contains(&Format::Qcow2) {
+        extra.push(("qemu-img", "qemu-utils"));
+    }
+    if matches!(definition.base, Some(Base::Oci(_))) {
+        extra.push(("zstd", "zstd"));
+    }
+    if matches!(definition.base, Some(Base::Oci(Oci::Registry(_)))) {
+        extra.push(("skopeo", "skopeo"));
+    }
+    preflight::tools(&extra)?;
     let mut problems = Vec::new();
     for file in definition.package_files.iter().chain(&request.debs) {
         problems.extend(package_file(file, request.arch));

@@ -40,7 +40,7 @@ pub struct Lock {
     pub packages: Vec<String>,
     /// The kernel package that it asked for.
     pub kernel: String,
-    /// What is installed into the root; empty when the root is a tarball.
+    /// What is installed into the root; empty when the definition has a base of its own.
     pub root: Vec<Locked>,
     /// What the kernel and the boot loader are unpacked from.
     pub boot: Vec<Locked>,

@@ -15,7 +15,8 @@ use twinhull_layout::Arch;
 
 use super::lock::{Lock, Locked};
 use super::mirrors::Mirrors;
-use super::{Context, archive, fetch, inputs, resolve};
+use super::{Context, archive, fetch, inputs, oci, resolve};
+use crate::definition::base::{Base, Oci};
 use crate::error::{Doing, Error, Result};
 use crate::tools::mmdebstrap::{self, Request};
 use crate::tools::root::{self, ToolRoot};
@@ -96,8 +97,17 @@ pub fn cache_entry(context: &Context<'_>) -> Result<PathBuf> {
             hash.update(inputs::content(&repository.key).doing("read the key", &repository.key)?);
         }
     }
-    if let Some(tarball) = &definition.tarball {
-        hash.update(inputs::content(tarball).doing("read", tarball)?);
+    match &definition.base {
+        Some(Base::Tarball(file) | Base::Oci(Oci::Archive(file))) => {
+            hash.update(inputs::content(file).doing("read", file)?);
+        }
+        // The index names everything else by its hash.
+        Some(Base::Oci(Oci::Layout(folder))) => {
+            let index = folder.join("index.json");
+            hash.update(inputs::content(&index).doing("read", &index)?);
+        }
+        Some(Base::Oci(Oci::Registry(reference))) => hash.update(reference),
+        None => {}
     }
     let name = hex::encode(&hash.finalize()[..12]);
     let folder = if context.options.no_cache {
@@ -249,9 +259,12 @@ fn unpack(context: &Context<'_>, packages: &[Locked], to: &Path) -> Result<()> {
 fn install(context: &Context<'_>, lock: &Lock, tools: &ToolRoot, work: &Path, made: &Path) -> Result<()> {
     let (definition, options) = (context.definition, context.options);
     let root = made.join(ROOT);
-    if let Some(tarball) = &definition.tarball {
+    if let Some(base) = &definition.base {
         fs::create_dir(&root).doing("make the folder", &root)?;
-        tar::unpack(&context.log, tarball, &root)?;
+        match base {
+            Base::Tarball(tarball) => tar::unpack(&context.log, tarball, &root)?,
+            Base::Oci(image) => oci::unpack(&context.log, image, options.arch, &work.join("oci"), &root)?,
+        }
     } else {
         let source = archive::make(
             &context.log,

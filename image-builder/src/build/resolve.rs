@@ -51,7 +51,7 @@ pub(super) fn run(request: &Request<'_>) -> Result<Lock> {
             .ok_or_else(|| Error::Content("the indices of the archives vanished from the cache".into()))
     };
     let of_image = lists(arch)?;
-    let root = if definition.tarball.is_some() {
+    let root = if definition.base.is_some() {
         Vec::new()
     } else {
         let named = definition.packages.iter().map(String::as_str);

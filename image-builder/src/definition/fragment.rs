@@ -137,6 +137,10 @@ pub(super) struct Base {
     /// distribution; `[packages] install` must be empty.
     #[schemars(extend("x-default" = "the distribution's essential packages"))]
     pub(super) tarball: Option<PathBuf>,
+    /// An OCI image instead: a folder in the image layout, an archive of one, or `docker://REGISTRY/NAME@sha256:…`. Its layers are
+    /// the tree; the same holds as for a tarball.
+    #[schemars(extend("x-default" = "none"))]
+    pub(super) oci: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -281,6 +285,11 @@ impl Fragment {
         {
             *path = folder.join(&*path);
         }
+        if let Some(image) = &mut self.base.oci
+            && !image.starts_with(super::base::REGISTRY)
+        {
+            *image = folder.join(&*image).to_string_lossy().into_owned();
+        }
         self
     }
 
@@ -305,6 +314,7 @@ impl Fragment {
             repository: joined(base.repository, self.repository),
             base: Base {
                 tarball: self.base.tarball.or(base.base.tarball),
+                oci: self.base.oci.or(base.base.oci),
             },
             packages: self.packages.over(base.packages),
             kernel: self.kernel.over(base.kernel),
