@@ -4,6 +4,7 @@
 //! its figures to [`Evidence`](crate::evidence::Evidence).
 
 mod agent;
+mod lock;
 mod payload;
 mod trust;
 
@@ -21,6 +22,11 @@ pub(crate) enum Bench {
         #[command(flatten)]
         publication: Publication,
     },
+    /// The reboot lock over etcd and over its embedded store: changes a second, latency, memory
+    Lock {
+        #[command(flatten)]
+        publication: Publication,
+    },
     /// The update payload: bytes, processor time and memory, beside zstd, xdelta3, casync, zchunk and RAUC
     Payload(payload::Payload),
     /// A look at the repository: bytes, requests, verification; a rollout to a million hosts played through
@@ -35,6 +41,7 @@ impl Bench {
     pub(crate) fn run(self, phases: &mut Phases) -> Result<()> {
         match self {
             Self::Agent { publication } => agent::run(phases, &publication),
+            Self::Lock { publication } => lock::run(phases, &publication),
             Self::Payload(payload) => payload.run(phases),
             Self::Trust { publication } => trust::run(&publication),
         }
