@@ -137,6 +137,11 @@ impl World {
     }
 }
 
+/// The start of a command that gives `role` another key.
+fn rotating(role: &str) -> [&str; 8] {
+    ["repo", "rotate", "--repo", "SITE", "--keys", "KEYS", role, "--add"]
+}
+
 fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
@@ -239,16 +244,7 @@ fn cron_renews_with_the_online_keys_alone() {
     // What needs them says so and is left for those who hold them.
     let id = world.ids("timestamp").remove(0);
     world.done(&["repo", "new-key", "--keys", "KEYS", "timestamp"]);
-    let rotate = [
-        "repo",
-        "rotate",
-        "--repo",
-        "SITE",
-        "--keys",
-        "KEYS",
-        "timestamp",
-        "--add",
-    ];
+    let rotate = rotating("timestamp");
     let said = world.done(&[&rotate[..], &["KEYS/timestamp-2.json", "--remove", &id]].concat());
     assert!(said.starts_with("pending root version 2: 0 of 2 signatures"), "{said}");
     world.refused(&["repo", "verify", "--repo", "SITE"], "2 missing");
@@ -384,18 +380,8 @@ fn keys_on_a_token_make_and_keep_a_repository() {
     // The token signs a new root, and the key moves to another one on it.
     let old = world.ids("root").remove(0);
     world.done(&["repo", "new-key", "--keys", "KEYS", "root", "--token", &uri("spare")]);
-    let rotate = [
-        "repo",
-        "rotate",
-        "--repo",
-        "SITE",
-        "--keys",
-        "KEYS",
-        "root",
-        "--add",
-        "KEYS/root-2.json",
-    ];
-    world.done(&[&rotate[..], &["--remove", &old]].concat());
+    let rotate = rotating("root");
+    world.done(&[&rotate[..], &["KEYS/root-2.json", "--remove", &old]].concat());
     assert_eq!(world.refresh().unwrap(), 2);
     world.refused(
         &["repo", "new-key", "--keys", "KEYS", "root", "--token", &uri("absent")],
@@ -406,16 +392,7 @@ fn keys_on_a_token_make_and_keep_a_repository() {
     fs::create_dir(world.path("tokens")).unwrap();
     world.done(&["repo", "refresh", "--repo", "SITE", "--keys", "KEYS"]);
     world.done(&["repo", "new-key", "--keys", "KEYS", "timestamp"]);
-    let rotate = [
-        "repo",
-        "rotate",
-        "--repo",
-        "SITE",
-        "--keys",
-        "KEYS",
-        "timestamp",
-        "--add",
-    ];
+    let rotate = rotating("timestamp");
     world.refused(
         &[&rotate[..], &["KEYS/timestamp-2.json"]].concat(),
         "there is no token \"safe\"",

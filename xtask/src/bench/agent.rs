@@ -1,13 +1,12 @@
 //! What the agent costs the host that it runs on.
 
-use std::process::{Command, Stdio};
-
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde::Deserialize;
 
+use super::measuring_test;
+use crate::artefacts;
 use crate::evidence::{Evidence, Figure, Goal, Publication};
 use crate::phase::Phases;
-use crate::{artefacts, workspace};
 
 /// The static program should be smaller than this, in bytes.
 const BINARY_GOAL: f64 = 6e6;
@@ -35,7 +34,11 @@ pub(crate) fn run(phases: &mut Phases, publication: &Publication) -> Result<()> 
     let size = std::fs::metadata(&program)
         .with_context(|| format!("cannot read the size of {}", program.display()))?
         .len();
-    let found = footprint(&program)?;
+    // Absolute, for the test runs in another folder.
+    let absolute = program
+        .canonicalize()
+        .with_context(|| format!("there is no {}", program.display()))?;
+    let found: Footprint = measuring_test::figures("footprint::footprint", "footprint", Some(&absolute))?;
     println!(
         "one update of {} MiB by delta; an idle service woke {} times in {} s",
         found.root >> 20,
@@ -51,40 +54,4 @@ pub(crate) fn run(phases: &mut Phases, publication: &Publication) -> Result<()> 
     let seconds = f64::from(found.update_cpu_hundredths) / 100.0;
     evidence.add(Figure::new("agent.update.cpu", seconds, "s"));
     evidence.publish(publication)
-}
-
-/// Runs the measuring test with `program`, and reads what it prints.
-fn footprint(program: &std::path::Path) -> Result<Footprint> {
-    let program = program
-        .canonicalize()
-        .with_context(|| format!("there is no {}", program.display()))?;
-    let test = [
-        "--test",
-        "transaction",
-        "--",
-        "--ignored",
-        "--exact",
-        "footprint::footprint",
-        "--nocapture",
-    ];
-    let output = Command::new(workspace::cargo())
-        .args(["test", "--locked", "-p", "twinhull-updater"])
-        .args(test)
-        .env("TWINHULL_UPDATER", program)
-        .stdin(Stdio::null())
-        .output()
-        .context("cannot start cargo")?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    if !output.status.success() {
-        bail!(
-            "the measurement failed ({}):\n{said}{}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
-    let line = said
-        .lines()
-        .find_map(|line| line.split_once("footprint {").map(|(_, rest)| format!("{{{rest}")))
-        .context("the measurement printed no figures")?;
-    serde_json::from_str(&line).context("the measurement printed something else than figures")
 }

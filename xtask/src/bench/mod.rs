@@ -5,6 +5,7 @@
 
 mod agent;
 mod lock;
+mod measuring_test;
 mod payload;
 mod trust;
 

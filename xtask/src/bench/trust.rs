@@ -1,12 +1,10 @@
 //! What trust costs: a look at the repository, and a rollout played through.
 
-use std::process::{Command, Stdio};
-
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use serde::Deserialize;
 
+use super::measuring_test;
 use crate::evidence::{Evidence, Figure, Goal, Publication};
-use crate::workspace;
 
 /// An idle look should cost at most this, in bytes of HTTP both ways.
 const IDLE_GOAL: f64 = 1024.0;
@@ -27,7 +25,7 @@ struct Found {
 
 /// Measures with the agent's own client against nginx on loopback, with nothing but HTTP between them.
 pub(crate) fn run(publication: &Publication) -> Result<()> {
-    let found = measure()?;
+    let found: Found = measuring_test::figures("polling::figures", "polling", None)?;
     let mut evidence = Evidence::new("bench trust");
     evidence.add(Figure::count("trust.refresh.first.bytes", found.first_bytes, "B"));
     evidence.add(Figure::count("trust.refresh.first.requests", found.first_requests, "1"));
@@ -41,34 +39,4 @@ pub(crate) fn run(publication: &Publication) -> Result<()> {
     let wall = f64::from(found.simulate_wall_ms) / 1e3;
     evidence.add(Figure::new("rollout.simulate.1m.wall", wall, "s").goal(Goal::AtMost(SIMULATE_GOAL)));
     evidence.publish(publication)
-}
-
-fn measure() -> Result<Found> {
-    let output = Command::new(workspace::cargo())
-        .args([
-            "test",
-            "--locked",
-            "-p",
-            "twinhull-updater",
-            "--test",
-            "transaction",
-            "--",
-        ])
-        .args(["--ignored", "--exact", "polling::figures", "--nocapture"])
-        .stdin(Stdio::null())
-        .output()
-        .context("cannot start cargo")?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    if !output.status.success() {
-        bail!(
-            "the measurement failed ({}):\n{said}{}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
-    let line = said
-        .lines()
-        .find_map(|line| line.split_once("polling {").map(|(_, rest)| format!("{{{rest}")))
-        .context("the measurement printed no figures")?;
-    serde_json::from_str(&line).context("the measurement printed something else than figures")
 }
