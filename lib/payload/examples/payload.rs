@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! payload make LEVEL NEW PAYLOAD [BASE]
-//! payload apply PAYLOAD TARGET [BASE]
+//! payload apply PAYLOAD TARGET [BASE]     and the verity tree to TARGET.verity
 //! payload show PAYLOAD
 //! ```
 
@@ -71,17 +71,21 @@ fn run_apply(payload: &str, target: &str, base: Option<&str>) -> Result<(), Box<
     let header = read_header(&mut payload)?;
     let base = base.map(File::open).transpose()?;
     let base = base.as_ref().map(|base| base as &dyn ReadAt);
+    // As on a host, where it goes to a partition of its own: in memory it would be a 128th of the image.
+    let hashes = File::create(format!("{target}.verity"))?;
     let target = File::options()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .open(target)?;
-    let mut tree = TreeWriter::new(header.output_size().div_ceil(4096), Salt::from([1; 32]), Vec::new())?;
+    let mut tree = TreeWriter::new(header.output_size().div_ceil(4096), Salt::from([1; 32]), &hashes)?;
     let mut applier = Applier::new(&header, base, &target)?;
     let done = applier.apply(&mut payload, &mut |_, bytes| tree.write_all(bytes))?;
+    let tree = tree.finish();
     target.sync_all()?;
-    match tree.finish() {
+    hashes.sync_all()?;
+    match tree {
         Ok((root_hash, _)) => println!("{done:?}, root hash {root_hash}"),
         Err(_) => println!("{done:?}, no whole number of blocks: no root hash"),
     }

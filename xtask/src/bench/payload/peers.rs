@@ -197,8 +197,9 @@ fn zchunk(files: &Files) -> Result<Cost> {
 const INDEX_ENTRY: usize = 32;
 const INDEX_CHUNK: u64 = 4096;
 
-/// The index, and every chunk that the old index has none of, compressed together as well as zstd can: less than any host fetches,
-/// since RAUC reads them through a squashfs. Installing needs a service, a slot and a network block device.
+/// The index, and every chunk that the old index has none of, packed beside each other as a bundle packs them: less than any host
+/// fetches, since in the bundle they share their blocks with others. Installing needs a service, a slot and a network block
+/// device.
 fn rauc(files: &Files) -> Result<Cost> {
     let folder = files.fresh("rauc")?;
     let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
@@ -241,13 +242,13 @@ fn rauc(files: &Files) -> Result<Cost> {
     }
     out.flush()?;
     drop(out);
-    let packed = folder.join("missing.zst");
+    let packed = folder.join("missing.squashfs");
+    let mut command = quiet("mksquashfs");
     measure::run(
-        quiet("zstd")
-            .args(["-q", "-f", "-19"])
+        command
             .arg(&missing)
-            .arg("-o")
-            .arg(&packed),
+            .arg(&packed)
+            .args(["-noappend", "-quiet", "-no-progress"]),
     )?;
     let back = folder.join("back");
     let mut command = quiet("rauc");
