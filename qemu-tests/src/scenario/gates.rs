@@ -8,8 +8,8 @@ use super::update::check_running;
 use crate::error::{Result, expect};
 use crate::machine::Machine;
 
-/// Where the hook writes down what it was called for.
-const LOG: &str = "/var/log/hook-calls";
+/// Where the hook writes down what it was called for: what the agent's unit lets it write to, and a reboot leaves.
+const LOG: &str = "/var/lib/twinhull-updater/hook-calls";
 
 pub(super) async fn run(stage: Rc<Stage>) -> Result<()> {
     let (old, new) = (stage.image("1.0.0")?, stage.image("1.1.0")?);

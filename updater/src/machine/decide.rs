@@ -348,7 +348,7 @@ impl Machine<'_> {
             times.push(self.live.next_check);
         }
         match self.known.attempt.as_ref().map(|attempt| attempt.stage) {
-            Some(Stage::Staged) if self.wants_reboot() => times.push(self.live.next_try),
+            Some(Stage::Staged) if self.wants_reboot() && !self.undoes_hooks() => times.push(self.live.next_try),
             Some(Stage::Rebooting) => times = vec![self.now.uptime + REBOOT_PATIENCE],
             _ => {}
         }

@@ -62,7 +62,7 @@ impl Machine<'_> {
             let text = format!("{staged} is installed and boots next; the reboot is left to you");
             return self.wait("reboot-by-hand", text);
         }
-        if !self.due(self.live.next_try) {
+        if self.undoes_hooks() || !self.due(self.live.next_try) {
             return;
         }
         match gates::at(&self.rules.gates, self.now.wall, self.rules.place) {
@@ -75,6 +75,9 @@ impl Machine<'_> {
     pub(super) fn observed(&mut self, observed: &Observed) {
         if !self.wants_reboot() {
             return self.stand_down();
+        }
+        if self.undoes_hooks() {
+            return;
         }
         let now = self.now.wall;
         let rules = self.rules;
@@ -159,6 +162,12 @@ impl Machine<'_> {
         self.live.wait(self.now.wall, problem);
         self.live.next_try = self.now.uptime + self.now.jittered(self.rules.poll);
         self.stand_down();
+    }
+
+    /// Whether a reboot was given up and its hooks are not undone yet. There is no next try before they are: what they have done
+    /// would pass for what they were to do.
+    pub(super) fn undoes_hooks(&self) -> bool {
+        self.live.standing_down && self.rules.hooks && self.known.prepared
     }
 
     /// Whether hooks have run or the lock may be held.

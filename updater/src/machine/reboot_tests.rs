@@ -110,6 +110,30 @@ fn failed_hook_is_undone_before_the_lock_goes_back() {
 }
 
 #[test]
+fn there_is_no_reboot_while_a_hook_can_be_neither_done_nor_undone() {
+    let mut story = about_to_reboot();
+    story.tell(Event::Prepared(Err(problem("hook-failed"))));
+    for _ in 0..20 {
+        story
+            .tell(Event::Undone(Err(problem("hook-failed"))))
+            .waits("hook-failed");
+        story.tell(with_hooks()).waits("hook-failed");
+        story.uptime += Duration::from_hours(2);
+        story.wake();
+        assert_eq!(story.effects.first(), Some(&Effect::Undo));
+        assert!(!story.effects.contains(&Effect::Observe), "{:?}", story.effects);
+    }
+    // Then all of it once more.
+    story.tell(Event::Undone(Ok(()))).expect(&[Effect::Release]);
+    story.tell(Event::Released(Ok(())));
+    story.uptime += Duration::from_hours(2);
+    story.offer("1.1.0").expect(&[Effect::Observe]);
+    story.tell(with_hooks()).expect(&[Effect::Take]);
+    story.tell(Event::Taken(Grant::Granted)).expect(&[Effect::Observe]);
+    story.tell(with_hooks()).expect(&[Effect::Prepare]);
+}
+
+#[test]
 fn hooks_are_undone_after_the_boot_before_the_lock_goes_back() {
     let mut story = about_to_reboot();
     story.tell(Event::Prepared(Ok(()))).tell(with_hooks());
