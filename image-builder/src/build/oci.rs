@@ -9,9 +9,9 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use sha2::{Digest, Sha256};
 use twinhull_layout::Arch;
 
+use super::fetch;
 use crate::definition::base::Oci;
 use crate::error::{Doing, Error, Result};
 use crate::tools::{Log, skopeo, tar};
@@ -130,17 +130,8 @@ fn blob(layout: &Path, wanted: &Descriptor) -> Result<PathBuf> {
         .filter(|hash| hash.len() == 64 && hash.bytes().all(|c| c.is_ascii_hexdigit()))
         .ok_or_else(|| wrong(layout, "a digest in it is no sha256"))?;
     let path = layout.join("blobs/sha256").join(hash);
-    let (mut file, mut found, mut piece) = (File::open(&path).doing("read", &path)?, Sha256::new(), vec![0; 1 << 20]);
-    let mut size = 0;
-    loop {
-        let count = file.read(&mut piece).doing("read", &path)?;
-        if count == 0 {
-            break;
-        }
-        size += count as u64;
-        found.update(&piece[..count]);
-    }
-    if size != wanted.size || !hex::encode(found.finalize()).eq_ignore_ascii_case(hash) {
+    let size = path.metadata().doing("look at", &path)?.len();
+    if size != wanted.size || !fetch::sha256(&path).doing("read", &path)?.eq_ignore_ascii_case(hash) {
         return Err(Error::Content(format!(
             "{} is damaged: its content is not what its name says",
             path.display()
@@ -244,6 +235,7 @@ fn wrong(layout: &Path, problem: &str) -> Error {
 mod tests {
     use super::*;
     use serde_json::{Value, json};
+    use sha2::{Digest, Sha256};
     use std::process::Command;
 
     struct Layout {

@@ -48,11 +48,20 @@ const FILES: [(&str, &str); 4] = [
 ];
 
 /// Mounts the folders of the build into the tree and starts a program there: TREE COUNT FOLDER... -- PROGRAM ARGUMENT...
+///
+/// Mounts must not reach the host. A host that is a chroot has no mount at its root that could be made private: there the tree
+/// becomes one, private from then on, and that one mount is taken away again.
 const ENTER: &str = r#"tree=$1 count=$2; shift 2
-for folder in /dev /proc /sys; do mount --rbind "$folder" "$tree$folder"; done
+mount --make-rprivate / 2>/dev/null || true
+mount --bind "$tree" "$tree"
+mount --make-private "$tree"
+for folder in /dev /proc /sys; do mount --rbind "$folder" "$tree$folder"; mount --make-rslave "$tree$folder"; done
 while [ "$count" -gt 0 ]; do mount --bind "$1" "$tree$1"; shift; count=$((count - 1)); done
 shift
-exec chroot "$tree" "$@""#;
+status=0
+chroot "$tree" "$@" || status=$?
+umount --recursive --lazy "$tree"
+exit "$status""#;
 
 /// A tree of tools.
 #[derive(Debug, Clone)]
@@ -87,7 +96,7 @@ impl ToolRoot {
             // Without these, perl and apt would look into folders of the user, which are not in the tree.
             .env_remove("TMPDIR")
             .env_remove("APT_CONFIG")
-            .args(["--mount", "--propagation", "private", "sh", "-euc", ENTER, "enter"])
+            .args(["--mount", "--propagation", "unchanged", "sh", "-euc", ENTER, "enter"])
             .arg(&self.tree)
             .arg(self.folders.len().to_string())
             .args(&self.folders)
