@@ -39,7 +39,7 @@ fn page_about_the_definition_file_is_what_the_code_says() {
     let written = std::fs::read_to_string(&page).unwrap();
     assert!(
         written == twinhull::definition::reference::markdown(),
-        "docs/definition.md is out of date: cargo run -p twinhull --example docs -- target/dist/image-builder"
+        "docs/definition.md is out of date: cargo run -p twinhull --example image-builder-docs -- target/dist/image-builder"
     );
 }
 

@@ -193,7 +193,8 @@ impl Artefacts {
     fn agent_package(&self, phases: &mut Phases) -> Result<()> {
         phases.run(
             "write the agent's man page and completions",
-            Command::new(workspace::target().join("debug/examples/docs")).arg(workspace::target().join("dist/updater")),
+            Command::new(workspace::target().join("debug/examples/updater-docs"))
+                .arg(workspace::target().join("dist/updater")),
         )?;
         phases.run(
             "package the agent",

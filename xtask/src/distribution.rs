@@ -69,7 +69,6 @@ pub(crate) const PACKAGES: &[Package] = &[
         "tests compare our images with systemd-dissect's view",
     ),
     package("qemu-utils", "tests compare our images with qemu-img's view"),
-    package("nginx-light", "tests fetch payloads from a real server"),
     package("zstd", "unpacks layers of an OCI image; bench payload: a peer"),
     package("xdelta3", "bench payload: a peer"),
     package("casync", "bench payload: a peer"),

@@ -46,7 +46,10 @@ pub(crate) fn run(phases: &mut Phases) -> Result<()> {
     if !missing.is_empty() {
         print_missing(&missing);
         match Distribution::of_this_host()? {
-            Ok(distribution) => install(phases, distribution, &missing)?,
+            Ok(distribution) => {
+                println!("They are installed with apt now.");
+                install(phases, distribution, &missing)?;
+            }
             Err(other) => bail!(
                 "this is {other}; only on Debian 12 and 13 are packages installed for you. Install the above yourself"
             ),
@@ -88,7 +91,7 @@ fn print_missing(missing: &[&Package]) {
         println!("All packages are installed.");
         return;
     }
-    println!("These packages are missing and will be installed with apt:");
+    println!("These packages are missing:");
     for package in missing {
         let least = package
             .at_least

@@ -1,6 +1,6 @@
 //! Writes the man page and the shell completions of `twinhull-updater` into the folder given as argument.
 //!
-//! `cargo run -p twinhull-updater --example docs -- target/dist/updater`
+//! `cargo run -p twinhull-updater --example updater-docs -- target/dist/updater`
 
 use std::fs::{self, File};
 use std::io::Write;

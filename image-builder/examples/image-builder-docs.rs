@@ -1,7 +1,7 @@
 //! Writes the man pages and the shell completions of `twinhull` into the folder given as argument, and the page about the
 //! definition file into `docs/`.
 //!
-//! `cargo run -p twinhull --example docs -- target/dist/image-builder`
+//! `cargo run -p twinhull --example image-builder-docs -- target/dist/image-builder`
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -1,6 +1,6 @@
 //! Writes the man page and the shell completions of `twinhull-lock` into the folder given as argument.
 //!
-//! `cargo run -p twinhull-lock --example docs -- target/dist/lock`
+//! `cargo run -p twinhull-lock --example reboot-lock-docs -- target/dist/lock`
 
 use std::fs::{self, File};
 use std::path::PathBuf;
