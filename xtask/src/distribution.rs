@@ -77,7 +77,7 @@ pub(crate) const PACKAGES: &[Package] = &[
     package("squashfs-tools", "rauc makes its bundles with it"),
     package(
         "nginx-light",
-        "the server of `bench trust`: what a look costs is measured on its answers",
+        "tests fetch payloads and metadata from a real server; bench trust",
     ),
     package("skopeo", "fetches the OCI image that a definition begins with"),
     package("softhsm2", "tests sign with a key on a PKCS #11 token"),
