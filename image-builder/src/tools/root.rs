@@ -19,6 +19,8 @@ pub const PACKAGES: &[&str] = &[
     "base-files",
     "coreutils",
     "dash",
+    // dpkg installs nothing without a `diff` in its path.
+    "diffutils",
     "dpkg",
     "e2fsprogs",
     "erofs-utils",
