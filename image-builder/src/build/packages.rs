@@ -85,6 +85,8 @@ pub fn cache_entry(context: &Context<'_>) -> Result<PathBuf> {
             &definition.components.join(" "),
             definition.kernel_package(context.options.arch)?,
             &packages.join(" "),
+            // Another version of this program may need other tools.
+            &root::PACKAGES.join(" "),
         ] {
             hash.update(part);
             hash.update([0]);
