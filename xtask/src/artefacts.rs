@@ -160,7 +160,8 @@ impl Artefacts {
         phases.run(
             "an image, read by programs of others",
             Command::new(workspace::cargo())
-                .args(["test", "--locked", "--package", "twinhull", "--test", "read_by_others"])
+                // Of the whole workspace, so that what is compiled is what the other tests were compiled with.
+                .args(["test", "--locked", "--workspace", "--test", "read_by_others"])
                 .env("TWINHULL_IMAGE", image)
                 .env("TWINHULL_KEYS", std::path::absolute(self.work.join("keys"))?),
         )
