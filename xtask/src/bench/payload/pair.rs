@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -16,13 +17,51 @@ use crate::workspace;
 const SERVER: &str = "dbus-broker,e2fsprogs,kmod,procps,systemd,systemd-boot,systemd-resolved,systemd-sysv,systemd-timesyncd,udev,\
                       aardvark-dns,crun,netavark,nftables,podman,ca-certificates,iproute2,less,libpam-systemd,login,openssh-server";
 
-/// The suites: an old image comes from the first alone.
-const TRIXIE: &[&str] = &[
-    "deb http://deb.debian.org/debian trixie main",
-    "deb http://deb.debian.org/debian trixie-updates main",
-    "deb http://deb.debian.org/debian-security trixie-security main",
-];
-const BOOKWORM: &[&str] = &["deb http://deb.debian.org/debian bookworm main"];
+/// The archives of Debian that apt of this host uses.
+struct Archives {
+    main: String,
+    security: String,
+}
+
+impl Archives {
+    fn of_this_host() -> Result<Self> {
+        let output = Command::new("apt-get")
+            .args([
+                "indextargets",
+                "--format",
+                "$(LABEL) $(REPO_URI)",
+                "Created-By: Packages",
+            ])
+            .output()
+            .context("cannot start apt-get to ask for this host's archives")?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let labelled = |label: &str| {
+            let uri = text
+                .lines()
+                .find_map(|line| line.strip_prefix(label)?.strip_prefix(' '));
+            uri.map(str::to_owned).with_context(|| {
+                format!("apt of this host uses no archive with the label {label}: add it and run `apt-get update`")
+            })
+        };
+        Ok(Self {
+            main: labelled("Debian")?,
+            security: labelled("Debian-Security")?,
+        })
+    }
+
+    /// The release as it was made.
+    fn release(&self, suite: &str) -> Vec<String> {
+        vec![format!("deb {} {suite} main", self.main)]
+    }
+
+    /// The release with what came after it.
+    fn updated(&self, suite: &str) -> Vec<String> {
+        let mut lines = self.release(suite);
+        lines.push(format!("deb {} {suite}-updates main", self.main));
+        lines.push(format!("deb {} {suite}-security main", self.security));
+        lines
+    }
+}
 
 /// Everything that a reader of an image does not need, and that would differ by accident.
 const PRUNED: &str = "rm -rf \"$1\"/var/lib/apt/lists \"$1\"/var/cache/apt \"$1\"/usr/share/doc \"$1\"/usr/share/info \
@@ -106,10 +145,11 @@ impl Pair {
         if root.exists() {
             return Ok(());
         }
-        let (suite, sources): (&str, &[&str]) = match (self, which) {
-            (Self::Release, "old") => ("bookworm", BOOKWORM),
-            (_, "old") | (Self::Release, _) => ("trixie", &TRIXIE[..1]),
-            _ => ("trixie", TRIXIE),
+        let archives = Archives::of_this_host()?;
+        let (suite, sources) = match (self, which) {
+            (Self::Release, "old") => ("bookworm", archives.release("bookworm")),
+            (_, "old") | (Self::Release, _) => ("trixie", archives.release("trixie")),
+            _ => ("trixie", archives.updated("trixie")),
         };
         let (arch, flavour) = match self {
             Self::Aarch64 => ("arm64", "cloud-arm64"),
