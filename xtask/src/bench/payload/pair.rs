@@ -36,9 +36,8 @@ impl Archives {
             .context("cannot start apt-get to ask for this host's archives")?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let labelled = |label: &str| {
-            let uri = text
-                .lines()
-                .find_map(|line| line.strip_prefix(label)?.strip_prefix(' '));
+            let mut sources = text.lines().filter_map(|line| line.rsplit_once(' '));
+            let uri = sources.find_map(|(found, uri)| (found == label).then_some(uri));
             uri.map(str::to_owned).with_context(|| {
                 format!("apt of this host uses no archive with the label {label}: add it and run `apt-get update`")
             })
