@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::evidence::{Evidence, Figure, Goal, Publication};
+use crate::evidence::{Evidence, Figure, Goal, Publication, number};
 use crate::phase::Phases;
 use crate::workspace::{cargo, work};
 
@@ -45,13 +45,8 @@ impl Crash {
         evidence.add(whole("crash.not_converged").goal(Goal::AtMost(0.0)));
         evidence.add(whole("crash.mutations"));
         // Each is to be caught: the ratio to how many there were is one.
-        let caught = whole("crash.mutations_caught").against("mutations made", as_bound(count("crash.mutations")));
+        let caught = whole("crash.mutations_caught").against("mutations made", number(count("crash.mutations")));
         evidence.add(caught.goal(Goal::RatioAtLeast(1.0)));
         evidence.publish(&self.publication)
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "nothing here counts to 2^53")]
-fn as_bound(count: u64) -> f64 {
-    count as f64
 }

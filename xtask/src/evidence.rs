@@ -112,9 +112,8 @@ impl Figure {
     }
 
     /// A count or a number of bytes; exact below 2^53.
-    #[expect(clippy::cast_precision_loss, reason = "nothing here counts to 2^53")]
     pub(crate) fn count(name: impl Into<String>, value: u64, unit: &'static str) -> Self {
-        Self::new(name, value as f64, unit)
+        Self::new(name, number(value), unit)
     }
 
     /// What the peer needed for the same, in the same unit.
@@ -339,6 +338,12 @@ fn commit() -> String {
         Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
         _ => "unknown".to_owned(),
     }
+}
+
+/// A count as the number that figures and goals are.
+#[expect(clippy::cast_precision_loss, reason = "nothing here counts to 2^53")]
+pub(crate) fn number(count: u64) -> f64 {
+    count as f64
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ const MANY: usize = 16;
 /// Ten times what a widely used server is said to manage with the larger load: 445 of 998 in a second.
 const ETCD_GOAL: f64 = 4450.0;
 
-/// Figures of the issue for 16 connections: milliseconds, and grants or releases per second of the embedded store.
+/// What is wanted with 16 connections: milliseconds, and grants or releases per second of the embedded store.
 const P99_GOAL: f64 = 20.0;
 const EMBEDDED_GOAL: f64 = 5000.0;
 const MEMORY_GOAL: f64 = 128e6;

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use crate::evidence::{Evidence, Figure, Goal, Publication};
+use crate::evidence::{Evidence, Figure, Goal, Publication, number};
 use crate::phase::Phases;
 use crate::workspace;
 
@@ -54,8 +54,7 @@ pub(super) fn run(phases: &mut Phases, seeds: u64, minutes: u64, publication: &P
     evidence.add(Figure::count("lock.chaos.violations", report.violations, "1").goal(Goal::AtMost(0.0)));
     evidence.add(Figure::count("lock.chaos.unfinished", report.unfinished, "1").goal(Goal::AtMost(0.0)));
     evidence.add(Figure::count("lock.chaos.controls", report.controls, "1"));
-    #[expect(clippy::cast_precision_loss, reason = "there are two")]
-    let all = Goal::AtLeast(report.controls as f64);
+    let all = Goal::AtLeast(number(report.controls));
     evidence.add(Figure::count("lock.chaos.controls_caught", report.controls_caught, "1").goal(all));
     evidence.publish(publication)?;
     if outcome.is_err() {

@@ -13,7 +13,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::evidence::{Evidence, Figure, Goal, Publication};
+use crate::evidence::{Evidence, Figure, Goal, Publication, number};
 use crate::measure::{self, Usage};
 use crate::phase::Phases;
 use crate::workspace;
@@ -137,14 +137,14 @@ impl Payload {
         }
         for (peer, cost) in &found {
             let figure = Figure::count(&root, best.bytes, "B");
-            let figure = compare(figure, peer.name, cost, |cost| Some(exact(cost.bytes)));
+            let figure = compare(figure, peer.name, cost, |cost| Some(number(cost.bytes)));
             evidence.add(match peer.goal {
                 Some(goal) => figure.goal(Goal::RatioAtMost(goal)),
                 None => figure,
             });
         }
         let seconds = |usage: &Usage| usage.cpu.as_secs_f64();
-        let memory = |usage: &Usage| exact(usage.peak_memory);
+        let memory = |usage: &Usage| number(usage.peak_memory);
         let make = format!("payload.{pair}.make");
         let is_server = pair == Pair::Server;
         let goal = |figure: Figure, bound| {
@@ -164,7 +164,7 @@ impl Payload {
         ));
         evidence.add(Figure::new(format!("{make}.peak_memory"), memory(&best.make), "B").goal(Goal::AtMost(2e9)));
         let apply = best.apply.context("ours applies")?;
-        let bound = exact(files.new_size()?) / APPLY_GOAL_BYTES;
+        let bound = number(files.new_size()?) / APPLY_GOAL_BYTES;
         let name = format!("payload.{pair}.apply.cpu");
         evidence.add(goal(Figure::new(&name, seconds(&apply), "s"), bound));
         for (peer, cost) in &found {
@@ -186,15 +186,10 @@ impl Payload {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "nothing here counts to 2^53")]
-fn exact(count: u64) -> f64 {
-    count as f64
-}
-
 fn pick(what: &str, usage: &Usage) -> f64 {
     match what {
         "cpu" => usage.cpu.as_secs_f64(),
-        _ => exact(usage.peak_memory),
+        _ => number(usage.peak_memory),
     }
 }
 
@@ -294,7 +289,7 @@ fn full(tool: &Path, pair: Pair, files: &Files, peers: bool, evidence: &mut Evid
     let name = "zstd -19 --long=27";
     let figure = Figure::count(format!("payload.{pair}.full"), cost.bytes, "B").goal(Goal::RatioAtMost(1.05));
     evidence.add(if peers {
-        compare(figure, name, &peers::whole(files), |cost| Some(exact(cost.bytes)))
+        compare(figure, name, &peers::whole(files), |cost| Some(number(cost.bytes)))
     } else {
         figure.without(name, "run with --peers")
     });
@@ -305,7 +300,7 @@ fn full(tool: &Path, pair: Pair, files: &Files, peers: bool, evidence: &mut Evid
     ));
     evidence.add(Figure::new(
         format!("payload.{pair}.full.apply.peak_memory"),
-        exact(apply.peak_memory),
+        number(apply.peak_memory),
         "B",
     ));
     Ok(())
