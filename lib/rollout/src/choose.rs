@@ -141,6 +141,10 @@ pub fn choose(offer: &Offer<'_>, host: &Host<'_>, now: Timestamp) -> Choice {
 /// Why the release has not reached the host; `None` if it has.
 fn waiting(offer: &Offer<'_>, host: &Host<'_>, now: Timestamp) -> Option<Choice> {
     let since = offer.since?;
+    if offer.rollout.is_none() && host.min_age <= SignedDuration::ZERO {
+        // For everybody at once: a host whose clock is behind the publisher's need not wait for it.
+        return None;
+    }
     let old_enough = since.saturating_add(host.min_age).unwrap_or(Timestamp::MAX);
     let opening = match (offer.rollout, host.pin) {
         (None, _) => None,
@@ -332,6 +336,21 @@ mod tests {
         assert_eq!(
             ask(|_| {}, "2.0", Pin::Version(&v("2.0")), 0, SINCE),
             Choice::Pinned { version: v("2.0") }
+        );
+    }
+
+    #[test]
+    fn release_for_everybody_waits_for_no_clock_but_for_patience() {
+        let everybody = |offer: &mut Offer<'_>| offer.rollout = None;
+        let behind = "2025-12-31T23:59:00Z";
+        assert_eq!(ask(everybody, "2.9", Pin::None, 0, behind), install("3.0", "3.0"));
+        assert_eq!(
+            ask(everybody, "2.9", Pin::None, 24, behind).to_string(),
+            "release 3.0 reaches this host at 2026-01-02 00:00 UTC, when it is old enough for it"
+        );
+        assert_eq!(
+            ask(everybody, "2.9", Pin::None, 24, "2026-01-02T00:00:00Z"),
+            install("3.0", "3.0")
         );
     }
 

@@ -13,7 +13,7 @@ mod wave;
 
 pub use choose::{Choice, Halt, Host, Offer, Pin, choose};
 pub use place::Place;
-pub use plan::{Plan, Point};
+pub use plan::{Plan, Point, Stretch};
 pub use preset::{PRESETS, Preset, preset};
 pub use simulate::{Load, Simulated, simulate};
 pub use wave::{BadRollout, Opening, Rollout, WHOLE, Wave};

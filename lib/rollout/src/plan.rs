@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::Rollout;
+use crate::{Rollout, WHOLE};
 
 /// The widest bar of the chart, in characters.
 const WIDTH: u64 = 50;
@@ -21,6 +21,21 @@ pub struct Plan {
     pub hosts: u64,
     /// One for each hour, the beginning and the first full hour after the end included.
     pub points: Vec<Point>,
+    /// Its waves.
+    pub waves: Vec<Stretch>,
+}
+
+/// One wave, in which hosts arrive evenly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Stretch {
+    /// When it begins, in seconds after the beginning of the rollout.
+    pub start_seconds: u64,
+    /// When its last host is reached.
+    pub end_seconds: u64,
+    /// How many hosts have the release before it.
+    pub hosts_before: u64,
+    /// How many have it after it.
+    pub hosts_after: u64,
 }
 
 /// One hour.
@@ -46,6 +61,7 @@ impl Plan {
                     hosts: rollout.reached(hour * 3600, hosts),
                 })
                 .collect(),
+            waves: stretches(rollout, hosts),
         }
     }
 
@@ -54,7 +70,11 @@ impl Plan {
     pub fn to_text(&self) -> String {
         let every = (self.points.len() as u64).div_ceil(LINES).max(1);
         let last = self.points.last().map_or(0, |point| point.hour);
-        let mut text = format!("rollout {} to {} hosts\n", self.rollout, self.hosts);
+        let mut text = format!("rollout {} to {} hosts", self.rollout, self.hosts);
+        if every > 1 {
+            let _ = write!(text, ", every {every} hours (--json: each hour)");
+        }
+        text.push('\n');
         for point in &self.points {
             if point.hour % every != 0 && point.hour != last {
                 continue;
@@ -62,14 +82,9 @@ impl Plan {
             let of = |whole: u64| u128::from(point.hosts) * u128::from(whole) / u128::from(self.hosts.max(1));
             let bar = "█".repeat(usize::try_from(of(WIDTH)).unwrap_or(0));
             let tenths = of(1000);
-            let _ = writeln!(
-                text,
-                "{:>4} h {:>10}  {:>3}.{} %  {bar}",
-                point.hour,
-                point.hosts,
-                tenths / 10,
-                tenths % 10
-            );
+            let (whole, tenth) = (tenths / 10, tenths % 10);
+            let line = format!("{:>4} h {:>10}  {whole:>3}.{tenth} %  {bar}", point.hour, point.hosts);
+            let _ = writeln!(text, "{}", line.trim_end());
         }
         text
     }
@@ -79,6 +94,24 @@ impl Plan {
     pub fn to_svg(&self) -> String {
         crate::svg::curve(self)
     }
+}
+
+fn stretches(rollout: &Rollout, hosts: u64) -> Vec<Stretch> {
+    let (mut share, mut hosts_before) = (0_u64, 0);
+    let mut stretches = Vec::new();
+    for wave in &rollout.waves {
+        share += u64::from(wave.share);
+        let after = u128::from(hosts) * u128::from(share) / u128::from(WHOLE);
+        let hosts_after = u64::try_from(after).unwrap_or(hosts);
+        stretches.push(Stretch {
+            start_seconds: wave.start_seconds,
+            end_seconds: wave.start_seconds.saturating_add(wave.pace_seconds),
+            hosts_before,
+            hosts_after,
+        });
+        hosts_before = hosts_after;
+    }
+    stretches
 }
 
 #[cfg(test)]
@@ -109,11 +142,18 @@ mod tests {
     }
 
     #[test]
-    fn svg_has_one_point_for_each_hour() {
-        let plan = Plan::new(&preset("default").unwrap(), 1000);
-        let svg = plan.to_svg();
-        let points = svg.split("points=\"").nth(1).unwrap().split('"').next().unwrap();
-        assert_eq!(points.split(' ').count(), plan.points.len());
-        assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"));
+    fn waves_and_hours_of_a_plan_agree() {
+        for known in crate::PRESETS {
+            let rollout = known.rollout();
+            let plan = Plan::new(&rollout, 12_345);
+            for wave in &plan.waves {
+                assert_eq!(
+                    rollout.reached(wave.end_seconds, 12_345),
+                    wave.hosts_after,
+                    "{}",
+                    known.name
+                );
+            }
+        }
     }
 }
