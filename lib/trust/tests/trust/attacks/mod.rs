@@ -8,6 +8,7 @@ mod mix_and_match;
 mod path_escape;
 mod rollback;
 mod skipped_root;
+mod stolen_key;
 mod threshold;
 mod torn_state;
 mod weak_signature;
