@@ -253,6 +253,9 @@ pub struct PublishArgs {
     /// The channel that offers the release from now on; without it, none does yet
     #[arg(long)]
     pub channel: Option<String>,
+    /// The oldest version that may update to this one directly; a host on an older one is refused
+    #[arg(long, value_name = "VERSION")]
+    pub minimum_from: Option<Version>,
     /// The manifest of an earlier build to make a delta from; may be given several times
     #[arg(long = "base", value_name = "MANIFEST")]
     pub bases: Vec<PathBuf>,
@@ -345,6 +348,7 @@ impl From<PublishArgs> for publish::Options {
             repo,
             keys,
             channel,
+            minimum_from,
             bases,
             builds,
             best,
@@ -355,6 +359,7 @@ impl From<PublishArgs> for publish::Options {
             repository: repo,
             keys,
             channel,
+            minimum_from,
             bases,
             builds,
             best,

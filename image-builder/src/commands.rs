@@ -77,24 +77,29 @@ pub fn repo(command: RepoCommand) -> Result<ExitCode> {
                 Some(repo) => keys::some(keys::pending_in(&repo)?)?,
                 None => files,
             };
-            for (role, added) in keys::sign(&files, &keys::load(&keys)?)? {
-                println!("{role}: {added} signatures added");
+            for keys::Signed {
+                role,
+                added,
+                fingerprint,
+            } in keys::sign(&files, &keys::load(&keys)?)?
+            {
+                println!("{role}: {added} signatures added\n  fingerprint {fingerprint}");
             }
         }
         RepoCommand::Verify { repo, json } => {
-            let pending = keys::verify(&repo)?;
-            show(json, &pending, || match pending.len() {
-                0 => "every signature is right, and nothing waits for one\n".to_owned(),
-                _ => keys::to_text(&pending),
+            let waiting = keys::verify(&repo)?;
+            show(json, &waiting.roles, || match waiting.to_text() {
+                nothing if nothing.is_empty() => "every signature is right, and nothing waits for one\n".to_owned(),
+                text => text,
             })?;
-            if pending.iter().any(|one| one.missing() > 0) {
+            if waiting.roles.iter().any(|one| one.missing() > 0) {
                 return Ok(ExitCode::FAILURE);
             }
         }
         RepoCommand::Refresh(RepoArgs { repo, keys }) => {
             let waiting = keys::refresh(&repo, &keys::load(&keys)?)?;
             println!("channels, snapshot and timestamp are signed anew");
-            print!("{}", keys::to_text(&waiting));
+            print!("{}", waiting.to_text());
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -35,6 +35,8 @@ pub struct Options {
     pub keys: PathBuf,
     /// The channel that offers the release from now on.
     pub channel: Option<String>,
+    /// The oldest version that may update to this one directly.
+    pub minimum_from: Option<Version>,
     /// The manifests of earlier builds to make deltas from.
     pub bases: Vec<PathBuf>,
     /// A folder of earlier builds to choose more bases from.
@@ -52,7 +54,7 @@ pub struct Published {
     pub manifest: Manifest,
     /// The payloads: what each is, as "root from 1.0.0", and its size.
     pub payloads: Vec<(String, Size)>,
-    /// The channel that offers it.
+    /// The channel that offers it, or will when it is signed.
     pub channel: Option<String>,
     /// Whether anything changed: the very same release again changes nothing.
     pub changed: bool,
@@ -108,11 +110,9 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Published> {
     }
 
     let step = progress.step("sign", "sign the release");
-    let release = document(&manifest, &payloads)?;
+    let release = document(&manifest, &payloads, options.minimum_from.clone())?;
     repository.add_release(&release).map_err(trust("adding the release"))?;
-    // A channel is set with online keys once the release is published.
-    let signed_here = !repository.lacks_offline_keys();
-    if let Some(channel) = options.channel.as_ref().filter(|_| signed_here) {
+    if let Some(channel) = &options.channel {
         offer(&mut repository, &manifest, channel)?;
     }
     let outcome = publish_or_stage(&mut repository)?;
@@ -129,7 +129,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Published> {
     Ok(Published {
         manifest,
         payloads: payloads.summary(),
-        channel: options.channel.clone().filter(|_| waiting.is_empty()),
+        channel: options.channel.clone(),
         changed,
         waiting,
     })
@@ -150,7 +150,7 @@ fn offered(repository: &Repository, manifest: &Manifest) -> Result<BTreeSet<Vers
     Ok(channels.into_iter().flat_map(of).collect())
 }
 
-fn document(manifest: &Manifest, payloads: &Payloads) -> Result<ReleaseDocument> {
+fn document(manifest: &Manifest, payloads: &Payloads, minimum_from: Option<Version>) -> Result<ReleaseDocument> {
     let hex = |text: &str| {
         text.parse::<Hex32>()
             .map_err(|error| Error::Content(format!("the manifest of {} is damaged: {error}", manifest.name())))
@@ -176,7 +176,7 @@ fn document(manifest: &Manifest, payloads: &Payloads) -> Result<ReleaseDocument>
             sha256: hex(&manifest.uki.sha256)?,
             payloads: payloads.of("uki"),
         },
-        minimum_from: None,
+        minimum_from,
         packages: manifest
             .packages
             .iter()
@@ -189,18 +189,20 @@ fn document(manifest: &Manifest, payloads: &Payloads) -> Result<ReleaseDocument>
     })
 }
 
-/// Has `channel` offer the build for its architecture; what it offers for others stays.
+/// Has `channel` offer the build to everybody of its architecture from now on; what it offers for others stays, and so does
+/// a halt.
 fn offer(repository: &mut Repository, manifest: &Manifest, channel: &str) -> Result<()> {
     let current = repository
         .channel(&manifest.product, channel)
         .map_err(trust("reading the channel"))?;
-    let mut offered = current
-        .clone()
-        .unwrap_or_else(|| ChannelDocument::new(manifest.product.clone(), channel));
-    offered.releases.insert(manifest.arch, manifest.version.clone());
-    if current.as_ref() == Some(&offered) {
+    let mut offered = current.unwrap_or_else(|| ChannelDocument::new(manifest.product.clone(), channel));
+    if offered.releases.get(&manifest.arch) == Some(&manifest.version) {
         return Ok(());
     }
+    let halt = (offered.halted, offered.halted_since, offered.halted_because.clone());
+    let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
+    offered.roll_out(manifest.arch, manifest.version.clone(), None, now);
+    (offered.halted, offered.halted_since, offered.halted_because) = halt;
     repository.set_channel(&offered).map_err(trust("changing the channel"))
 }
 

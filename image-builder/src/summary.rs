@@ -94,6 +94,9 @@ pub fn published(published: &Published) -> String {
             "{name} is not offered to anybody before it is signed (`twinhull repo sign`):"
         );
         text.push_str(&keys::to_text(&published.waiting));
+        if let Some(channel) = &published.channel {
+            let _ = writeln!(text, "the channel {channel} offers it from then on");
+        }
         return text;
     }
     let _ = match &published.channel {

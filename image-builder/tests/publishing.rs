@@ -15,7 +15,7 @@ use twinhull::progress::Progress;
 use twinhull::publish::{self, Options};
 use twinhull::repository;
 use twinhull_layout::{Arch, Product, Version};
-use twinhull_trust::{Client, FetchError, Fetcher, SystemClock};
+use twinhull_trust::{Client, FetchError, Fetcher, Keyring, Repository, SystemClock};
 use twinhull_verity::{BLOCK_SIZE, Salt, TreeBuilder};
 
 /// A repository that is a folder.
@@ -87,16 +87,24 @@ impl World {
         path
     }
 
-    fn publish(&self, manifest: &Path, bases: &[&Path]) -> twinhull::Result<publish::Published> {
-        let options = Options {
+    fn options(&self, manifest: &Path) -> Options {
+        Options {
             manifest: manifest.to_owned(),
             repository: self.path("site"),
             keys: self.path("keys"),
             channel: Some("stable".into()),
-            bases: bases.iter().map(|path| (*path).to_owned()).collect(),
+            minimum_from: None,
+            bases: Vec::new(),
             builds: None,
             best: 0,
             level: 3,
+        }
+    }
+
+    fn publish(&self, manifest: &Path, bases: &[&Path]) -> twinhull::Result<publish::Published> {
+        let options = Options {
+            bases: bases.iter().map(|path| (*path).to_owned()).collect(),
+            ..self.options(manifest)
         };
         publish::run(&options, &Progress::plain())
     }
@@ -104,14 +112,10 @@ impl World {
     /// Chooses the bases itself among all builds; only the last gets the best.
     fn publish_from_builds(&self, manifest: &Path) -> publish::Published {
         let options = Options {
-            manifest: manifest.to_owned(),
-            repository: self.path("site"),
-            keys: self.path("keys"),
-            channel: Some("stable".into()),
-            bases: Vec::new(),
             builds: manifest.parent().map(Path::to_owned),
             best: 1,
             level: 9,
+            ..self.options(manifest)
         };
         publish::run(&options, &Progress::plain()).unwrap()
     }
@@ -171,6 +175,83 @@ fn host_finds_the_release_with_full_and_delta_payloads() {
             payload.size
         );
     }
+}
+
+#[test]
+fn release_that_waits_for_signatures_brings_its_channel_with_it() {
+    let world = World::new();
+    world.publish(&world.build("1.0.0", 1), &[]).unwrap();
+    let (site, online) = (world.path("site"), world.path("online"));
+    fs::create_dir(&online).unwrap();
+    for role in ["channels", "snapshot", "timestamp"] {
+        let file = format!("{role}-1.json");
+        fs::copy(world.path("keys").join(&file), online.join(&file)).unwrap();
+    }
+    let options = Options {
+        keys: online.clone(),
+        ..world.options(&world.build("1.1.0", 2))
+    };
+    let published = publish::run(&options, &Progress::plain()).unwrap();
+    assert_eq!(
+        (published.waiting.len(), published.channel.as_deref()),
+        (1, Some("stable"))
+    );
+    let run = |arguments: &[&str], keys: &Path| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_twinhull"))
+            .args(arguments)
+            .arg(&site)
+            .args([Path::new("--keys"), keys])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let said = run(&["repo", "refresh", "--repo"], &online);
+    assert!(
+        said.ends_with("pending channel stable of p: 1.1.0 for x86_64, when that is published\n"),
+        "{said}"
+    );
+    assert_eq!(offered(&site).unwrap(), "1.0.0");
+    run(&["repo", "sign", "--repo"], &world.path("keys"));
+    let said = run(&["repo", "refresh", "--repo"], &online);
+    assert!(!said.contains("pending"), "{said}");
+    assert_eq!(offered(&site).unwrap(), "1.1.0");
+}
+
+#[test]
+fn published_release_says_what_it_can_be_reached_from_and_since_when_it_is_offered() {
+    let world = World::new();
+    let options = Options {
+        minimum_from: Some("0.9.0".parse().unwrap()),
+        ..world.options(&world.build("1.0.0", 1))
+    };
+    publish::run(&options, &Progress::plain()).unwrap();
+    let repository = Repository::open(&world.path("site"), &Keyring::default()).unwrap();
+    let product: Product = "p".parse().unwrap();
+    let version: Version = "1.0.0".parse().unwrap();
+    let release = repository.release(&product, Arch::X86_64, &version).unwrap().unwrap();
+    assert_eq!(release.minimum_from, options.minimum_from);
+    let channel = repository.channel(&product, "stable").unwrap().unwrap();
+    assert!(channel.since.is_some_and(|since| since > release.created));
+}
+
+#[test]
+fn release_for_everybody_ends_the_rollout_before_it_but_no_halt() {
+    let world = World::new();
+    world.publish(&world.build("1.0.0", 1), &[]).unwrap();
+    let keys = Keyring::load(&world.path("keys")).unwrap();
+    let mut repository = Repository::open(&world.path("site"), &keys).unwrap();
+    let product: Product = "p".parse().unwrap();
+    let mut channel = repository.channel(&product, "stable").unwrap().unwrap();
+    channel.rollout = twinhull_rollout::preset("slow");
+    channel.halt(Some("look first".to_owned()), channel.since.unwrap());
+    repository.set_channel(&channel).unwrap();
+    repository.commit().unwrap();
+    world.publish(&world.build("1.1.0", 2), &[]).unwrap();
+    let repository = Repository::open(&world.path("site"), &Keyring::default()).unwrap();
+    let channel = repository.channel(&product, "stable").unwrap().unwrap();
+    assert_eq!(channel.releases[&Arch::X86_64].to_string(), "1.1.0");
+    assert_eq!((channel.rollout, channel.halted), (None, true));
 }
 
 /// What a host that has never been here finds: the release offered, with all of its payloads.

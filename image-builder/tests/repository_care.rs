@@ -92,18 +92,32 @@ impl World {
     }
 
     fn add_release(&self, version: &str) {
+        let keys = Keyring::load(&self.path("keys")).unwrap();
+        let mut repository = Repository::open(&self.path("site"), &keys).unwrap();
+        repository.add_release(&Self::release(version)).unwrap();
+        repository.commit().unwrap();
+    }
+
+    /// What `twinhull publish --channel stable` does once the payloads are made, where the offline keys are not.
+    fn stage_release(&self, version: &str, keys: &Path) {
+        let mut repository = Repository::open(&self.path("site"), &Keyring::load(keys).unwrap()).unwrap();
+        let release = Self::release(version);
+        repository.add_release(&release).unwrap();
+        let mut channel = ChannelDocument::new(release.product.clone(), "stable");
+        channel.releases.insert(release.arch, release.version.clone());
+        repository.set_channel(&channel).unwrap();
+        repository.stage().unwrap();
+    }
+
+    fn release(version: &str) -> ReleaseDocument {
         let payload =
             json!([{"path": "payloads/a.thp", "size": 1, "header_size": 1, "header_sha256": "00".repeat(32)}]);
-        let release: ReleaseDocument = serde_json::from_value(json!({
+        serde_json::from_value(json!({
             "product": "p", "version": version, "arch": "x86_64", "created": "2026-01-01T00:00:00Z", "packages": [],
             "root": {"size": 4096, "root_hash": "01".repeat(32), "salt": "02".repeat(32), "verity_size": 8192, "payloads": payload},
             "uki": {"size": 5, "sha256": "03".repeat(32), "payloads": payload},
         }))
-        .unwrap();
-        let keys = Keyring::load(&self.path("keys")).unwrap();
-        let mut repository = Repository::open(&self.path("site"), &keys).unwrap();
-        repository.add_release(&release).unwrap();
-        repository.commit().unwrap();
+        .unwrap()
     }
 
     fn refresh(&self) -> Result<u64, TrustError> {
@@ -248,6 +262,79 @@ fn cron_renews_with_the_online_keys_alone() {
     let said = world.done(&[&rotate[..], &["KEYS/timestamp-2.json", "--remove", &id]].concat());
     assert!(said.starts_with("pending root version 2: 0 of 2 signatures"), "{said}");
     world.refused(&["repo", "verify", "--repo", "SITE"], "2 missing");
+}
+
+/// The commands that `docs/trust.md` gives for several people: who, and the words.
+fn for_several_people() -> Vec<(String, Vec<String>)> {
+    let text = include_str!("../../docs/trust.md");
+    let section = text.split("### Several people").nth(1).unwrap();
+    let section = section.split("\n### ").next().unwrap();
+    section
+        .lines()
+        .filter_map(|line| line.strip_prefix("    ")?.split_once("$ "))
+        .map(|(who, line)| (who.to_owned(), line.split(' ').map(str::to_owned).collect()))
+        .collect()
+}
+
+#[test]
+fn several_people_on_several_machines_publish_a_release_as_documented() {
+    let world = World::new(&["--root", "2/3", "--targets", "2/3", "--releases", "2/3"]);
+    world.refresh().unwrap();
+    // Each has a folder with his keys and no more; nobody has all.
+    for (folder, files) in [
+        ("ONLINE", &["channels-1", "snapshot-1", "timestamp-1"]),
+        ("ONE", &["root-1", "targets-1", "releases-1"]),
+        ("TWO", &["root-2", "targets-2", "releases-2"]),
+    ] {
+        fs::create_dir(world.path(folder)).unwrap();
+        for file in files {
+            let name = format!("{file}.json");
+            fs::rename(world.path("keys").join(&name), world.path(folder).join(&name)).unwrap();
+        }
+    }
+    fs::remove_dir_all(world.path("keys")).unwrap();
+    let commands = for_several_people();
+    assert_eq!(commands.len(), 8);
+    let mut fingerprints = Vec::new();
+    let mut verified = Vec::new();
+    for (who, words) in commands {
+        let at = |name: &str| world.path(name).to_str().unwrap().to_owned();
+        let words: Vec<String> = words
+            .iter()
+            .map(|word| match word.as_str() {
+                "ONLINE" | "ONE" | "TWO" | "releases.json" => at(word),
+                _ => word.clone(),
+            })
+            .collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        match words[..] {
+            ["twinhull", "publish", ..] => world.stage_release("1.0.0", &world.path("ONLINE")),
+            ["twinhull", "repo", "verify", ..] => verified.push(world.run(&words[1..])),
+            ["twinhull", ..] => {
+                let said = world.done(&words[1..]);
+                if who != "server" {
+                    assert!(said.starts_with("releases: 1 signatures added\n"), "{said}");
+                    fingerprints.push(said.split("fingerprint ").nth(1).unwrap().trim().to_owned());
+                }
+            }
+            ["cp", from, to] => {
+                let place = |path: &str| path.replace("SITE", world.path("site").to_str().unwrap());
+                fs::copy(place(from), place(to)).map(drop).unwrap();
+            }
+            _ => panic!("{words:?}"),
+        }
+    }
+    let [(first, said), (last, _)] = &verified[..] else {
+        panic!("{verified:?}")
+    };
+    assert!(
+        !first && said.contains("0 of 2 signatures; 2 missing") && *last,
+        "{verified:?}"
+    );
+    assert!(fingerprints.iter().all(|fingerprint| said.contains(fingerprint)) && fingerprints.len() == 2);
+    world.refresh().unwrap();
+    let offered = world.offered();
+    assert_eq!(offered.releases.values().next().unwrap().to_string(), "1.0.0");
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use twinhull_trust::{KeyChange, Keyring, Pending, PublicKey, Repository, SecretKey, sign_pending};
+use twinhull_trust::{
+    ChannelDocument, KeyChange, Keyring, Pending, PublicKey, Repository, SecretKey, fingerprint, sign_pending,
+};
 
 use super::token::{self, OnToken};
 
@@ -67,34 +69,65 @@ pub fn rotate(
     publish_or_stage(&mut repository)
 }
 
+/// What is still to come.
+#[derive(Debug)]
+pub struct Waiting {
+    /// What waits for signatures.
+    pub roles: Vec<Pending>,
+    /// Channels that will be so when the releases they offer are published.
+    pub channels: Vec<ChannelDocument>,
+}
+
 /// Publishes what waits and has all its signatures, and signs the online roles anew. Needs no offline key.
 ///
 /// # Errors
 /// The keys of channels, snapshot or timestamp are missing; a pending file is not what it should be.
-pub fn refresh(folder: &Path, keys: &Keyring) -> Result<Vec<Pending>> {
+pub fn refresh(folder: &Path, keys: &Keyring) -> Result<Waiting> {
     let mut repository = Repository::open(folder, keys).map_err(trust("opening the repository"))?;
-    let waiting = repository
+    let roles = repository
         .take_pending()
         .map_err(trust("reading what waits for signatures"))?;
     repository.renew_online();
     repository.commit().map_err(trust("signing the repository"))?;
-    Ok(waiting)
+    let channels = channels(&repository)?;
+    Ok(Waiting { roles, channels })
 }
 
-/// Adds a signature to each pending file, with the keys made for its role. Returns the roles and how many signatures were
-/// added.
+fn channels(repository: &Repository) -> Result<Vec<ChannelDocument>> {
+    repository
+        .pending_channels()
+        .map_err(trust("reading the channels that wait"))
+}
+
+/// A pending file and the signatures it was given.
+#[derive(Debug)]
+pub struct Signed {
+    /// Its role.
+    pub role: String,
+    /// How many signatures were added.
+    pub added: usize,
+    /// The sha256 of what was signed.
+    pub fingerprint: String,
+}
+
+/// Adds a signature to each pending file, with the keys made for its role.
 ///
 /// # Errors
-/// A file is not the metadata that its name says; no key at hand was made for any of them.
-pub fn sign(files: &[PathBuf], keys: &Keyring) -> Result<Vec<(String, usize)>> {
+/// A file is not the metadata that its name says; a key that cannot sign.
+pub fn sign(files: &[PathBuf], keys: &Keyring) -> Result<Vec<Signed>> {
     let mut signed = Vec::new();
     for path in files {
         let role = path
             .file_stem()
             .map(|stem| stem.to_string_lossy().into_owned())
             .unwrap_or_default();
+        let fingerprint = fingerprint(path, &role).map_err(trust("signing"))?;
         let added = sign_pending(path, &role, keys).map_err(trust("signing"))?;
-        signed.push((role, added));
+        signed.push(Signed {
+            role,
+            added,
+            fingerprint,
+        });
     }
     Ok(signed)
 }
@@ -123,11 +156,13 @@ pub fn pending_in(folder: &Path) -> Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// The repository or a pending file does not verify.
-pub fn verify(folder: &Path) -> Result<Vec<Pending>> {
+pub fn verify(folder: &Path) -> Result<Waiting> {
     let repository = Repository::open(folder, &Keyring::default()).map_err(trust("verifying the repository"))?;
-    repository
+    let roles = repository
         .pending_files()
-        .map_err(trust("reading what waits for signatures"))
+        .map_err(trust("reading what waits for signatures"))?;
+    let channels = channels(&repository)?;
+    Ok(Waiting { roles, channels })
 }
 
 /// The keys of a folder.
@@ -187,6 +222,29 @@ pub fn to_text(pending: &[Pending]) -> String {
         let _ = writeln!(text, "; {missing}\n  fingerprint {}", one.fingerprint);
     }
     text
+}
+
+impl Waiting {
+    /// One line for each file and channel.
+    pub fn to_text(&self) -> String {
+        use std::fmt::Write as _;
+        let mut text = to_text(&self.roles);
+        for channel in &self.channels {
+            let offers: Vec<String> = channel
+                .releases
+                .iter()
+                .map(|(arch, version)| format!("{version} for {arch}"))
+                .collect();
+            let _ = writeln!(
+                text,
+                "pending channel {} of {}: {}, when that is published",
+                channel.channel,
+                channel.product,
+                offers.join(", ")
+            );
+        }
+        text
+    }
 }
 
 /// Refuses a folder without pending files.

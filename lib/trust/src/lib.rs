@@ -33,5 +33,5 @@ pub use fetch::{Answer, Expected, FetchError, Fetcher};
 pub use hex32::{Hex32, NotHex32};
 pub use repository::{
     KeyChange, Keyring, Pending, PublicKey, Repository, RepositoryError, RoleTerms, SecretKey, Setup, Signer, TokenKey,
-    sign_pending,
+    fingerprint, sign_pending,
 };

@@ -60,6 +60,7 @@ impl Repository {
             }
             out.push(("metadata/root.json".to_owned(), bytes));
         }
+        self.forget_overruled()?;
         self.write(&out)?;
         self.published_root = next.root.clone();
         self.state = next;
@@ -68,6 +69,7 @@ impl Repository {
         for role in std::mem::take(&mut self.given).into_keys() {
             self.forget_pending(&role)?;
         }
+        self.forget_made()?;
         Ok(true)
     }
 

@@ -133,7 +133,7 @@ impl Repository {
             .collect()
     }
 
-    fn target_bytes(&self, role: &str, name: &str) -> Result<Option<Vec<u8>>, RepositoryError> {
+    pub(super) fn target_bytes(&self, role: &str, name: &str) -> Result<Option<Vec<u8>>, RepositoryError> {
         let Some(record) = self.role(role)?.listed.get(name) else {
             return Ok(None);
         };
@@ -153,6 +153,13 @@ impl Repository {
         };
         record.hashes.check(&bytes).map_err(differs)?;
         Ok(Some(bytes))
+    }
+
+    /// Whether the next commit gives the channel of this target name another document.
+    pub(super) fn changes_channel(&self, name: &str) -> Result<bool, RepositoryError> {
+        let record = self.role(CHANNELS)?.listed.get(name);
+        let file = record.and_then(|record| Some(hashed_path(name, record.hashes.for_name()?)));
+        Ok(file.is_some_and(|file| self.new_files.contains_key(&file)))
     }
 
     fn invalid(&self, source: crate::TrustError) -> RepositoryError {

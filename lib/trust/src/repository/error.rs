@@ -83,13 +83,19 @@ pub enum RepositoryError {
         /// The version that must follow.
         wanted: u64,
     },
-    /// A change of what is listed online that would be lost: it cannot wait with the offline roles.
+    /// A change of what is listed online that would be lost: only a channel's document can wait for a release.
     #[error(
-        "the change of `{role}` cannot wait for the signatures of other roles: make it when those are published; nothing was changed"
+        "the change of `{name}` cannot wait for the signatures of other roles: make it when those are published; nothing was changed"
     )]
     CannotWait {
-        /// The role.
-        role: String,
+        /// The target.
+        name: String,
+    },
+    /// A file in `pending/channels` is not the document of the channel that its name says.
+    #[error("{} is not the document of a channel of this name: remove it and set the channel again", path.display())]
+    NoChannel {
+        /// The file.
+        path: PathBuf,
     },
     /// There is something in `pending/` already.
     #[error("{} waits for signatures; sign and publish it, or remove it, before another change of `{role}`", path.display())]

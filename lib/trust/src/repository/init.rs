@@ -129,6 +129,7 @@ impl Repository {
             changed: BTreeSet::new(),
             new_files: BTreeMap::new(),
             given: BTreeMap::new(),
+            made_of_kept: BTreeSet::new(),
         };
         made.write_first()?;
         Ok(made)

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `metadata/` | `N.root.json`, `N.targets.json`, `N.releases.json`, `N.channels.json`, `N.snapshot.json`, `timestamp.json` |
 //! | `targets/` | the documents, each as `DIR/SHA256.FILE` |
-//! | `pending/` | new versions of offline roles that wait for signatures; hosts never ask for them |
+//! | `pending/` | new versions of offline roles that wait for signatures, channels that wait for their releases; hosts never ask for them |
 //! | `payloads/` | what the documents refer to; written by whoever publishes, before the release is added |
 //!
 //! Any web server can serve it. A reader at any moment, and a writer cut at any moment, find a repository that is whole:
@@ -15,6 +15,7 @@ mod edit;
 mod error;
 mod files;
 mod init;
+mod kept;
 mod keyring;
 mod open;
 mod pending;
@@ -29,7 +30,7 @@ pub use error::RepositoryError;
 pub use init::{RoleTerms, Setup};
 pub(crate) use keyring::parse_key_file;
 pub use keyring::{Keyring, PublicKey, TokenKey};
-pub use pending::{Pending, sign_pending};
+pub use pending::{Pending, fingerprint, sign_pending};
 pub use rotate::KeyChange;
 pub use secret::{SecretKey, Signer};
 
@@ -56,6 +57,8 @@ pub struct Repository {
     new_files: BTreeMap<String, Vec<u8>>,
     /// New versions of roles that were signed elsewhere, as they are to be published.
     given: BTreeMap<String, Vec<u8>>,
+    /// Channels that are changed because a change that waited can be made now.
+    made_of_kept: BTreeSet<String>,
 }
 
 /// All roles as they are, or as they will be.

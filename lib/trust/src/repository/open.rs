@@ -35,6 +35,7 @@ impl Repository {
                         changed: BTreeSet::new(),
                         new_files: BTreeMap::new(),
                         given: BTreeMap::new(),
+                        made_of_kept: BTreeSet::new(),
                     };
                     if let Some((root, bytes)) = newest {
                         made.state.root = root;

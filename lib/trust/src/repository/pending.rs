@@ -49,25 +49,26 @@ impl Pending {
 
 impl Repository {
     /// Writes the changed offline roles into `pending/`, with the signatures of the keys at hand, instead of publishing them.
-    /// Online roles are signed by those who hold their keys when all of this is published.
+    /// Online roles are signed by those who hold their keys when all of this is published. Channels that were changed, too,
+    /// are kept there until then.
     ///
     /// # Errors
-    /// [`RepositoryError::CannotWait`] if a channel was changed, too; [`RepositoryError::Waiting`] if another version of such a
+    /// [`RepositoryError::CannotWait`] if a channel was removed; [`RepositoryError::Waiting`] if another version of such a
     /// role waits already; files that cannot be written. Nothing has changed then.
     pub fn stage(&mut self) -> Result<Vec<Pending>, RepositoryError> {
-        let published = Self::open(&self.directory, &Keyring::default())?;
-        // A channel that offered what nobody can see yet would be refused by every host.
-        if self.role(CHANNELS)?.listed != published.role(CHANNELS)?.listed {
-            return Err(RepositoryError::CannotWait {
-                role: CHANNELS.to_owned(),
-            });
-        }
+        let kept = self.channels_to_keep()?;
         let next = self.next();
         let changed: Vec<&str> = OFFLINE
             .into_iter()
             .filter(|role| self.changed.contains(*role))
             .collect();
-        let mut out: super::commit::Files = self.new_files.clone().into_iter().collect();
+        let of_channels = format!("targets/{CHANNELS}/");
+        let documents = self
+            .new_files
+            .iter()
+            .filter(|(path, _)| !path.starts_with(&of_channels));
+        let mut out: super::commit::Files = documents.map(|(path, bytes)| (path.clone(), bytes.clone())).collect();
+        out.extend(kept.into_iter().map(|(name, bytes)| (format!("pending/{name}"), bytes)));
         for role in changed {
             let path = self.pending(role);
             if path.exists() {
@@ -118,8 +119,8 @@ impl Repository {
         Ok(found)
     }
 
-    /// Takes every file of `pending/` that has its signatures, to be published with the next commit. Returns what still
-    /// waits.
+    /// Takes every file of `pending/` that has its signatures, to be published with the next commit, and the changes of
+    /// channels that waited for it. Returns what still waits for signatures.
     ///
     /// # Errors
     /// [`RepositoryError::Stale`]; a file that is not what it should be.
@@ -161,6 +162,7 @@ impl Repository {
             (self.state, self.changed) = (reopened.state, reopened.changed);
             self.given.clear();
         }
+        self.take_kept()?;
         Ok(waiting)
     }
 
@@ -263,6 +265,20 @@ impl State {
             before: old,
         })
     }
+}
+
+/// The sha256 of what is to be signed in the pending file `path`, as [`Pending::fingerprint`]: who signs elsewhere compares it
+/// with others.
+///
+/// # Errors
+/// The file is not the metadata of `role`.
+pub fn fingerprint(path: &Path, role: &str) -> Result<String, RepositoryError> {
+    let taken = Signed::parse(role, &files::read(path, MAX_PENDING)?);
+    let taken = taken.map_err(|source| RepositoryError::Invalid {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(Hex32::sha256_of(&taken.message).to_string())
 }
 
 /// Adds to the pending file `path` the signatures of those `keys` that were made for `role`. Works on a copy of the file

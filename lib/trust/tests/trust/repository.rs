@@ -57,7 +57,15 @@ impl Place {
     }
 
     fn open(&self) -> Repository {
-        let keys = Keyring::load(&self.path("keys")).unwrap();
+        self.open_with("keys")
+    }
+
+    fn open_online(&self) -> Repository {
+        self.open_with("online")
+    }
+
+    fn open_with(&self, folder: &str) -> Repository {
+        let keys = Keyring::load(&self.path(folder)).unwrap();
         Repository::open(&self.path("repo"), &keys)
             .unwrap()
             .with_clock(self.clock)
@@ -171,17 +179,119 @@ fn publication_cut_after_any_file_is_read_as_old_or_new_and_can_be_made_again() 
     }
 }
 
-#[test]
-fn change_of_a_channel_cannot_wait_with_a_release_and_is_not_lost_in_silence() {
-    let place = Place::with_release();
-    for number in ["releases", "root", "targets"] {
-        fs::remove_file(place.path(&format!("keys/{number}-1.json"))).unwrap();
+/// Leaves a release of 1.1.0 for signatures, and with it a channel that offers it, in waves from `NOW` on.
+fn leave_with_a_channel(place: &Place) {
+    let online = place.path("online");
+    fs::create_dir(&online).unwrap();
+    for role in ["channels", "snapshot", "timestamp"] {
+        let file = format!("{role}-1.json");
+        fs::copy(place.path("keys").join(&file), online.join(&file)).unwrap();
     }
-    let mut repository = place.open();
+    let mut repository = place.open_online();
     repository
         .add_release(&release_document("1.1.0", Arch::X86_64))
         .unwrap();
-    repository.set_channel(&channel_document("1.1.0")).unwrap();
+    let mut channel = channel_document("1.0.0");
+    channel.roll_out(
+        Arch::X86_64,
+        version("1.1.0"),
+        twinhull_rollout::preset("fast"),
+        place.clock.0,
+    );
+    repository.set_channel(&channel).unwrap();
+    assert_eq!(repository.stage().unwrap().len(), 1);
+    assert_eq!(repository.pending_channels().unwrap(), [channel]);
+    // Nobody sees anything of it, whatever is renewed in the meantime.
+    let mut repository = place.open_online();
+    assert_eq!(repository.take_pending().unwrap().len(), 1);
+    repository.renew_online();
+    repository.commit().unwrap();
+    assert_eq!(place.offered().unwrap(), "1.0.0");
+    assert_eq!(place.open_online().pending_channels().unwrap().len(), 1);
+}
+
+/// What cron does, a day later.
+fn sign_and_renew(place: &mut Place) -> Repository {
+    place.clock = FixedClock(place.clock.0 + SignedDuration::from_hours(24));
+    let keys = Keyring::load(&place.path("keys")).unwrap();
+    twinhull_trust::sign_pending(&place.path("repo/pending/releases.json"), "releases", &keys).unwrap();
+    renew(place)
+}
+
+fn renew(place: &Place) -> Repository {
+    let mut repository = place.open_online();
+    assert!(repository.take_pending().unwrap().is_empty());
+    repository.renew_online();
+    repository.commit().unwrap();
+    repository
+}
+
+#[test]
+fn channel_that_offers_what_waits_waits_with_it_and_its_rollout_begins_when_that_is_published() {
+    let mut place = Place::with_release();
+    leave_with_a_channel(&place);
+    let repository = sign_and_renew(&mut place);
+    assert_eq!(place.offered().unwrap(), "1.1.0");
+    let channel = repository.channel(&product(), "stable").unwrap().unwrap();
+    assert_eq!(channel.since, Some(place.clock.0));
+    assert_eq!(channel.rollout.unwrap().name, "fast");
+    assert!(repository.pending_channels().unwrap().is_empty());
+}
+
+#[test]
+fn later_word_about_a_channel_counts_more_than_one_that_waits() {
+    let mut place = Place::with_release();
+    leave_with_a_channel(&place);
+    let mut repository = place.open_online();
+    let mut channel = repository.channel(&product(), "stable").unwrap().unwrap();
+    channel.halt(Some("look first".to_owned()), place.clock.0);
+    repository.set_channel(&channel).unwrap();
+    repository.commit().unwrap();
+    assert!(repository.pending_channels().unwrap().is_empty());
+    let repository = sign_and_renew(&mut place);
+    assert_eq!(repository.releases().count(), 2);
+    assert_eq!(repository.channel(&product(), "stable").unwrap(), Some(channel));
+}
+
+#[test]
+fn channel_that_waited_is_changed_once_however_often_it_is_cut() {
+    let mut place = Place::with_release();
+    leave_with_a_channel(&place);
+    let kept = place.path("repo/pending/channels/demo/stable.json");
+    let bytes = fs::read(&kept).unwrap();
+    sign_and_renew(&mut place);
+    let channel = place.open().channel(&product(), "stable").unwrap();
+    // Published, and cut before the file was removed.
+    fs::write(&kept, bytes).unwrap();
+    place.clock = FixedClock(place.clock.0 + SignedDuration::from_hours(1));
+    let repository = renew(&place);
+    assert_eq!(repository.channel(&product(), "stable").unwrap(), channel);
+    assert!(!kept.exists());
+}
+
+#[test]
+fn kept_channel_under_another_name_is_refused_with_its_file() {
+    let place = Place::with_release();
+    leave_with_a_channel(&place);
+    let folder = place.path("repo/pending/channels/demo");
+    fs::rename(folder.join("stable.json"), folder.join("edge.json")).unwrap();
+    match place.open_online().take_pending() {
+        Err(RepositoryError::NoChannel { path }) => assert!(path.ends_with("demo/edge.json")),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn channel_that_is_taken_away_cannot_wait_and_nothing_is_changed() {
+    let place = Place::with_release();
+    fs::create_dir(place.path("online")).unwrap();
+    let mut repository = place.open_online();
+    repository
+        .add_release(&release_document("1.1.0", Arch::X86_64))
+        .unwrap();
+    repository
+        .remove_target("channels", "channels/demo/stable.json")
+        .unwrap();
     assert!(matches!(repository.stage(), Err(RepositoryError::CannotWait { .. })));
     assert!(!place.path("repo/pending").exists());
     assert_eq!(place.offered().unwrap(), "1.0.0");
