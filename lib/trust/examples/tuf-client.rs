@@ -1,11 +1,15 @@
 //! The library as a client under test for the conformance suite of The Update Framework (its CLIENT-CLI document): `init`,
 //! `refresh` and `download` against any repository.
 //!
-//! Plain HTTP over a socket, for a server on the same machine: the library has no network code, and this needs no more.
-//!
 //!     tuf-client --metadata-dir DIR init ROOT
 //!     tuf-client --metadata-dir DIR --metadata-url URL refresh
 //!     tuf-client --metadata-dir DIR --metadata-url URL --target-name NAME --target-base-url URL --target-dir DIR download
+//!
+//! Options and words in any order. Exit status 0, or 1 with a line that says why. The time is the system's, so `faketime` sets
+//! another. In `--metadata-dir` are the files that are trusted, as `ROLE.json`, and a hidden folder with what the library keeps;
+//! an artefact is in `--target-dir` under the sha256 of its name.
+//!
+//! Plain HTTP over a socket, for a server on the same machine: the library has no network code, and this needs no more.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -22,10 +26,10 @@ use twinhull_trust::{Client, FetchError, Fetcher, SystemClock};
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Where the library keeps its own state, below the metadata folder of the suite.
-const STATE: &str = ".state";
+const STATE: &str = ".twinhull/state";
 
-/// The root that the client was set up with.
-const SHIPPED: &str = ".trusted-root";
+/// The root that the client was set up with, below the same.
+const SHIPPED: &str = ".twinhull/root.json";
 
 /// The longest artefact taken, in bytes.
 const MAX_TARGET: u64 = 64 << 20;
@@ -53,7 +57,7 @@ fn run() -> Result<()> {
     let metadata = PathBuf::from(option("metadata-dir")?);
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["init", root] => {
-            fs::create_dir_all(&metadata)?;
+            fs::create_dir_all(metadata.join(STATE))?;
             fs::copy(root, metadata.join(SHIPPED))?;
             fs::copy(root, metadata.join("root.json"))?;
             Ok(())

@@ -111,7 +111,8 @@ fn whole_second(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
-/// `YYYY-MM-DDTHH:MM:SSZ`, and no other way to write it.
+/// `YYYY-MM-DDTHH:MM:SSZ`, as the specification writes it. Others also sign fractions of a second: those are read, and nothing
+/// else is.
 mod date_time {
     use jiff::Timestamp;
     use serde::{Deserialize, Deserializer, Serializer, de};
@@ -122,10 +123,49 @@ mod date_time {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
         let text = String::deserialize(from)?;
-        let time = text
-            .parse::<Timestamp>()
-            .ok()
-            .filter(|time| text.len() == 20 && time.to_string() == text);
-        time.ok_or_else(|| de::Error::custom("a time is not of the form YYYY-MM-DDTHH:MM:SSZ"))
+        parse(&text).ok_or_else(|| de::Error::custom("a time is not of the form YYYY-MM-DDTHH:MM:SSZ"))
+    }
+
+    fn parse(text: &str) -> Option<Timestamp> {
+        let (second, end) = text.split_at_checked("YYYY-MM-DDTHH:MM:SS".len())?;
+        let fraction = end.strip_suffix('Z')?;
+        let digits = |text: &str| (1..=9).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        let written = fraction.is_empty() || fraction.strip_prefix('.').is_some_and(digits);
+        let whole: Timestamp = format!("{second}Z").parse().ok()?;
+        let exact = whole.to_string().strip_suffix('Z') == Some(second);
+        (written && exact).then(|| text.parse().ok())?
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::parse;
+
+        #[test]
+        fn only_the_one_form_and_its_fractions_are_read() {
+            for (good, back) in [
+                ("2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z"),
+                ("3021-01-27T00:56:48.450414Z", "3021-01-27T00:56:48.450414Z"),
+                ("2022-05-11T19:09:02.120000000Z", "2022-05-11T19:09:02.12Z"),
+            ] {
+                assert_eq!(parse(good).unwrap().to_string(), back);
+            }
+            for bad in [
+                "2026-01-02T03:04:05",
+                "2026-01-02T03:04:05+00:00",
+                "2026-01-02 03:04:05Z",
+                "2026-01-02t03:04:05z",
+                "2026-01-02T03:04:60Z",
+                "2026-02-30T03:04:05Z",
+                "2026-01-02T03:04:05.Z",
+                "2026-01-02T03:04:05,5Z",
+                "2026-01-02T03:04:05.0123456789Z",
+                "2026-01-02T03:04:05Z[UTC]",
+                "20260102T030405Z",
+                "-09999-01-02T03:04:05Z",
+                "",
+            ] {
+                assert_eq!(parse(bad), None, "{bad}");
+            }
+        }
     }
 }

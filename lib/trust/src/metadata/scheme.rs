@@ -33,8 +33,11 @@ pub(crate) fn verified_by(
             (oid == OID_RSA).then(|| with(&RSA_PSS_2048_8192_SHA256, key, message, signature))?
         }
         ("ecdsa" | "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256") => {
-            let (oid, curve, key) = subject_public_key(&pem(public)?)?;
-            (oid == OID_EC && curve == OID_P256).then(|| with(&ECDSA_P256_SHA256_ASN1, key, message, signature))?
+            let key = point(public).or_else(|| {
+                let (oid, curve, key) = subject_public_key(&pem(public)?)?;
+                (oid == OID_EC && curve == OID_P256).then_some(key)
+            })?;
+            with(&ECDSA_P256_SHA256_ASN1, key, message, signature)
         }
         _ => None,
     }
@@ -62,6 +65,13 @@ fn with(
         .verify(message, signature)
         .ok()?;
     Some(key)
+}
+
+/// A point of P-256, not compressed, in hexadecimal text: how ECDSA keys were written before the specification said PEM.
+fn point(text: &str) -> Option<Vec<u8>> {
+    let mut point = [0; 65];
+    hex::decode_to_slice(text, &mut point).ok()?;
+    (point[0] == 4).then(|| point.to_vec())
 }
 
 /// The DER inside of `-----BEGIN PUBLIC KEY-----` (RFC 7468 section 13).
@@ -143,6 +153,9 @@ mod tests {
     fn one_key_written_twice_is_one_key() {
         let other = RSA.replace('\n', "\r\n");
         assert_eq!(rsa(RSA, MESSAGE, RSA_PSS), rsa(&other, MESSAGE, RSA_PSS));
+        let point = hex::encode(subject_public_key(&pem(EC).unwrap()).unwrap().2);
+        assert!(ec(&point, MESSAGE, EC_SIGNATURE).is_some());
+        assert_eq!(ec(EC, MESSAGE, EC_SIGNATURE), ec(&point, MESSAGE, EC_SIGNATURE));
     }
 
     #[test]

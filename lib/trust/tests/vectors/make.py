@@ -300,11 +300,15 @@ def ecdsa():
         "another curve's name": key(plain(x, y), P384),
         "unused bits": key(plain(x, y), unused=1),
         "something after the key": key(plain(x, y), after=b"\0"),
-        "no PEM": plain(x, y).hex(),
+        "a compressed point in hexadecimal": (bytes([2 + y % 2]) + x.to_bytes(32, "big")).hex(),
+        "a hybrid point in hexadecimal": (bytes([6 + y % 2]) + plain(x, y)[1:]).hex(),
+        "a point in hexadecimal that is not on the curve": plain(x, y ^ 1).hex(),
+        "a point in hexadecimal and something after it": plain(x, y).hex() + "00",
         "a private key's label": good_key.replace("PUBLIC", "PRIVATE"),
     }
     for comment, bad in bad_keys.items():
         file.add(comment, bad, message, good)
+    file.add("the point in hexadecimal, as keys were written once", plain(x, y).hex(), message, good, valid=True)
     file.write()
 
 
