@@ -4,10 +4,11 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use crate::other_tuf;
 use crate::phase::Phases;
 use crate::workspace::cargo;
 
-/// Formatting, lints, unit and integration tests.
+/// Formatting, lints, unit and integration tests, and the tests of others.
 pub(crate) fn run(phases: &mut Phases) -> Result<()> {
     phases.run("formatting", Command::new(cargo()).args(["fmt", "--all", "--check"]))?;
     phases.run(
@@ -25,5 +26,6 @@ pub(crate) fn run(phases: &mut Phases) -> Result<()> {
     phases.run_in_view(
         "unit and integration tests",
         Command::new(cargo()).args(["test", "--workspace", "--locked", "--quiet"]),
-    )
+    )?;
+    other_tuf::judge(phases)
 }

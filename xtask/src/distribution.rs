@@ -80,6 +80,8 @@ pub(crate) const PACKAGES: &[Package] = &[
         "tests fetch payloads and metadata from a real server; bench trust",
     ),
     package("skopeo", "fetches the OCI image that a definition begins with"),
+    package("python3-venv", "python-tuf judges our client of The Update Framework"),
+    package("faketime", "those tests look at other times"),
     package("softhsm2", "tests sign with a key on a PKCS #11 token"),
 ];
 

@@ -11,6 +11,7 @@ mod crash;
 mod distribution;
 mod evidence;
 mod measure;
+mod other_tuf;
 mod phase;
 mod privilege;
 mod reproduce;
@@ -99,7 +100,10 @@ fn run(command: Command) -> Result<()> {
     let mut phases = Phases::new(workspace::work().join("logs"))?;
     match command {
         Command::Setup { dry_run: true } => setup::explain(),
-        Command::Setup { dry_run: false } => setup::run(&mut phases),
+        Command::Setup { dry_run: false } => {
+            setup::run(&mut phases)?;
+            other_tuf::install(&mut phases)
+        }
         Command::Demo => {
             setup::run(&mut phases)?;
             let artefacts = Artefacts::build(&mut phases, artefacts::DEMO)?;
@@ -130,6 +134,7 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Test { no_qemu, scenarios } => {
             setup::run(&mut phases)?;
+            other_tuf::install(&mut phases)?;
             checks::run(&mut phases)?;
             if no_qemu {
                 return Ok(());

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::distribution::{Distribution, PACKAGES, Package};
 use crate::phase::Phases;
 use crate::privilege::as_root;
-use crate::{rust_targets, workspace};
+use crate::{other_tuf, rust_targets, workspace};
 
 const BACKPORTS: &str = "/etc/apt/sources.list.d/twinhull-backports.sources";
 const CARGO_DEB_VERSION: &str = "3.8.0";
@@ -34,6 +34,7 @@ pub(crate) fn explain() -> Result<()> {
             tools().display()
         );
     }
+    other_tuf::explain();
     for target in rust_targets::missing()? {
         println!("  the Rust target {target}: static programs of the image (through rustup)");
     }
