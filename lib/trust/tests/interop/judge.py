@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Judges our client on repositories that another implementation made, and our repository with another's client.
 
-    python3 -m venv target/venv && target/venv/bin/pip install tuf cryptography
+    cargo xtask setup
     cargo build -p twinhull-trust --example tuf-client; cargo build -p twinhull
-    target/venv/bin/python lib/trust/tests/interop/judge.py target/debug/examples/tuf-client target/debug/twinhull
+    target/tools/tuf/bin/python lib/trust/tests/interop/judge.py target/debug/examples/tuf-client target/debug/twinhull
 
 The commands of the client are those of the conformance suite of The Update Framework. Prints a line for each case; the exit
 status is 1 if any fails. A case whose name begins with `other` runs python-tuf's own client on a repository of ours.
