@@ -3,8 +3,7 @@
 //!
 //! `cargo run -p twinhull --example image-builder-docs -- target/dist/image-builder`
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::PathBuf;
 
 use clap::CommandFactory;
@@ -15,44 +14,10 @@ use twinhull::definition::reference;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder: PathBuf = std::env::args_os().nth(1).ok_or("usage: docs FOLDER")?.into();
     fs::create_dir_all(&folder)?;
-    let mut command = Cli::command();
-    command.build();
-
-    let mut page = File::create(folder.join("twinhull.1"))?;
-    let man = clap_mangen::Man::new(command.clone());
-    man.render_title(&mut page)?;
-    man.render_name_section(&mut page)?;
-    man.render_synopsis_section(&mut page)?;
-    man.render_description_section(&mut page)?;
-    man.render_options_section(&mut page)?;
-    man.render_subcommands_section(&mut page)?;
-    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
-        writeln!(page, ".SH {}", sub.get_name().to_uppercase())?;
-        writeln!(
-            page,
-            "{}.",
-            sub.get_about().map(ToString::to_string).unwrap_or_default()
-        )?;
-        for argument in sub.get_arguments().filter(|argument| !argument.is_hide_set()) {
-            let (Some(long), Some(help)) = (argument.get_long(), argument.get_help()) else {
-                continue;
-            };
-            writeln!(page, ".TP\n\\fB\\-\\-{long}\\fR\n{help}")?;
-        }
-    }
-    man.render_extra_section(&mut page)?;
-
-    for (shell, name) in [
-        (Shell::Bash, "twinhull.bash"),
-        (Shell::Zsh, "_twinhull"),
-        (Shell::Fish, "twinhull.fish"),
-    ] {
-        clap_complete::generate(
-            shell,
-            &mut Cli::command(),
-            "twinhull",
-            &mut File::create(folder.join(name))?,
-        );
+    // One page for the program and one for each command, as `twinhull help COMMAND` has them.
+    clap_mangen::generate_to(Cli::command(), &folder)?;
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        clap_complete::generate_to(shell, &mut Cli::command(), "twinhull", &folder)?;
     }
     fs::write(folder.join("twinhull-definition.5"), reference::man())?;
     let docs = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs");

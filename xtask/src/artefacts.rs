@@ -193,7 +193,7 @@ impl Artefacts {
 
     fn agent_package(&self, phases: &mut Phases) -> Result<()> {
         phases.run(
-            "write the agent's man page and completions",
+            "write the agent's man pages and completions",
             Command::new(workspace::target().join("debug/examples/updater-docs"))
                 .arg(workspace::target().join("dist/updater")),
         )?;
