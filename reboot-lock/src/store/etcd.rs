@@ -7,13 +7,16 @@
 //! Every read is linearizable. A read that fails is tried again on another endpoint. A write is tried again only where it
 //! certainly was never sent, because its endpoint could not be reached; any other write that failed may have been applied.
 
+mod members;
+mod trimmer;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use etcd_client::{
-    Certificate, Client, Compare, CompareOp, ConnectOptions, Error, GetOptions, GetResponse, Identity, SortOrder,
-    SortTarget, TlsOptions, Txn, TxnOp, TxnResponse,
+    Certificate, Client, Compare, CompareOp, ConnectOptions, GetOptions, Identity, SortOrder, SortTarget, TlsOptions,
+    Txn, TxnOp,
 };
 use serde::Deserialize;
 
@@ -21,6 +24,8 @@ use super::{Answer, Revision, Store, StoreError, Stored};
 use crate::history::Event;
 use crate::names::GroupName;
 use crate::semaphore::Semaphore;
+use members::{Members, plainly, reaching};
+use trimmer::Trimmer;
 
 /// How long a connection may take to be made.
 const CONNECT_TIME: Duration = Duration::from_secs(3);
@@ -31,20 +36,8 @@ const REQUEST_TIME: Duration = Duration::from_secs(5);
 /// How often a connection at rest is tested, so that a cut one is noticed before it is needed.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// How often a read is tried.
-const READS: u32 = 3;
-
-/// How many endpoints that cannot be reached are gone through. They are picked at random, so that the same one comes up again.
-const UNREACHED: u32 = 10;
-
-/// How many swaps the history goes back. etcd sorts all of them for every look at the latest.
-const HISTORY_KEPT: usize = 2000;
-
-/// After how many swaps of this server the history is cut to that.
+/// After how many swaps of this server the history is cut.
 const TRIM_EVERY: u64 = 256;
-
-/// The most keys that are deleted in one transaction; etcd allows 128 operations.
-const TRIM_AT_ONCE: usize = 100;
 
 /// `[store.etcd]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -175,9 +168,10 @@ impl EtcdConfig {
 
 /// The store in etcd.
 pub struct Etcd {
-    client: Client,
+    members: Members,
     prefix: String,
     swaps: AtomicU64,
+    trimmer: Trimmer,
 }
 
 impl Etcd {
@@ -193,8 +187,10 @@ impl Etcd {
             endpoints: config.endpoints.join(", "),
             source: Box::new(source),
         })?;
+        let members = Members::new(client);
         Ok(Self {
-            client,
+            trimmer: Trimmer::start(members.clone(), history_prefix(&config.prefix)),
+            members,
             prefix: config.prefix.clone(),
             swaps: AtomicU64::new(0),
         })
@@ -204,41 +200,6 @@ impl Etcd {
         format!("{}groups/{group}", self.prefix)
     }
 
-    fn history_prefix(&self) -> String {
-        format!("{}history/", self.prefix)
-    }
-
-    /// A linearizable read (etcd's default), tried again where it fails.
-    async fn get(&self, key: String, options: Option<GetOptions>) -> Result<GetResponse, StoreError> {
-        let mut attempt = 1;
-        loop {
-            let got = reaching(|| {
-                let (mut client, key, options) = (self.client.kv_client(), key.clone(), options.clone());
-                async move { client.get(key, options).await }
-            });
-            match got.await {
-                Ok(response) => return Ok(response),
-                Err(error) if attempt < READS => tracing::debug!("reading from etcd failed, trying again: {error}"),
-                Err(error) => {
-                    return Err(StoreError::Unavailable(format!(
-                        "cannot read from etcd: {}",
-                        plainly(&error)
-                    )));
-                }
-            }
-            attempt += 1;
-        }
-    }
-
-    /// A transaction, made once at most.
-    async fn transact(&self, transaction: Txn) -> Result<TxnResponse, Error> {
-        reaching(|| {
-            let (mut client, transaction) = (self.client.kv_client(), transaction.clone());
-            async move { client.txn(transaction).await }
-        })
-        .await
-    }
-
     /// Every key that begins with `prefix`, with its value; keys that are not text are left out. For an import from another
     /// server's keys.
     ///
@@ -246,72 +207,16 @@ impl Etcd {
     /// [`StoreError::Unavailable`].
     pub async fn read_under(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         let options = GetOptions::new().with_prefix();
-        let mut response = self.get(prefix.to_owned(), Some(options)).await?;
+        let mut response = self.members.get(prefix.to_owned(), Some(options)).await?;
         let pairs = response.take_kvs().into_iter();
         Ok(pairs
             .filter_map(|kv| Some((kv.key_str().ok()?.to_owned(), kv.value().to_vec())))
             .collect())
     }
-
-    /// Deletes what the history has too much of. What fails is left for the next time.
-    async fn trim(&self) -> Result<(), StoreError> {
-        let options = GetOptions::new()
-            .with_prefix()
-            .with_keys_only()
-            .with_sort(SortTarget::Mod, SortOrder::Descend);
-        let mut keys = self.get(self.history_prefix(), Some(options)).await?;
-        let kvs = keys.take_kvs();
-        let old: Vec<_> = kvs.into_iter().skip(HISTORY_KEPT).collect();
-        for part in old.chunks(TRIM_AT_ONCE) {
-            let deletes: Vec<_> = part.iter().map(|kv| TxnOp::delete(kv.key(), None)).collect();
-            let trimmed = self.transact(Txn::new().and_then(deletes)).await;
-            trimmed.map_err(|error| {
-                StoreError::Unavailable(format!("cannot cut the history in etcd: {}", plainly(&error)))
-            })?;
-        }
-        Ok(())
-    }
 }
 
-/// Makes `call` until one reaches its endpoint. One that does not was not sent, so that making it again is not making it twice.
-async fn reaching<T, F: Future<Output = Result<T, Error>>>(mut call: impl FnMut() -> F) -> Result<T, Error> {
-    let mut attempt = 1;
-    loop {
-        match call().await {
-            Err(error) if attempt < UNREACHED && was_not_sent(&error) => {
-                tracing::debug!("an endpoint of etcd cannot be reached, trying the others: {error}");
-            }
-            done => return done,
-        }
-        attempt += 1;
-    }
-}
-
-/// What is behind `error`, from the outside in; the client itself does not say.
-fn causes(error: &Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
-    let outermost: Option<&(dyn std::error::Error + 'static)> = match error {
-        Error::GRpcStatus(status) => Some(status),
-        Error::TransportError(error) => Some(error),
-        _ => None,
-    };
-    std::iter::successors(outermost, |error| error.source())
-}
-
-/// Whether there was no connection to send it on.
-fn was_not_sent(error: &Error) -> bool {
-    causes(error).any(<dyn std::error::Error>::is::<tonic::ConnectError>)
-}
-
-/// `error` for people: what was said, and the innermost cause.
-fn plainly(error: &Error) -> String {
-    let said = match error {
-        Error::GRpcStatus(status) => status.message().to_owned(),
-        other => other.to_string(),
-    };
-    match causes(error).skip(1).last().map(ToString::to_string) {
-        Some(cause) if !said.contains(&cause) => format!("{said}: {cause}"),
-        _ => said,
-    }
+fn history_prefix(prefix: &str) -> String {
+    format!("{prefix}history/")
 }
 
 impl Store for Etcd {
@@ -319,7 +224,7 @@ impl Store for Etcd {
         Box::pin(async {
             let prefix = self.group_key("");
             let options = GetOptions::new().with_prefix().with_keys_only();
-            let response = self.get(prefix.clone(), Some(options)).await?;
+            let response = self.members.get(prefix.clone(), Some(options)).await?;
             let names = response.kvs().iter().filter_map(|kv| {
                 let name = kv.key_str().ok()?.strip_prefix(&prefix)?;
                 // A name that this version does not allow cannot be asked for either.
@@ -331,7 +236,7 @@ impl Store for Etcd {
 
     fn load<'a>(&'a self, group: &'a GroupName) -> Answer<'a, Result<Stored, StoreError>> {
         Box::pin(async move {
-            let response = self.get(self.group_key(group.as_str()), None).await?;
+            let response = self.members.get(self.group_key(group.as_str()), None).await?;
             let Some(kv) = response.kvs().first() else {
                 return Ok(Stored {
                     revision: Revision(0),
@@ -366,24 +271,22 @@ impl Store for Etcd {
                 None,
             )];
             if !events.is_empty() {
-                let key = format!("{}{group}/{}", self.history_prefix(), expected.0);
+                let key = format!("{}{group}/{}", history_prefix(&self.prefix), expected.0);
                 writes.push(TxnOp::put(key, serde_json::to_vec(events).map_err(json)?, None));
             }
             // A key that does not exist has the mod revision 0.
             let revision = i64::try_from(expected.0).unwrap_or(i64::MAX);
             let unchanged = Compare::mod_revision(key, CompareOp::Equal, revision);
             let transaction = Txn::new().when([unchanged]).and_then(writes);
-            let response = self.transact(transaction).await;
+            let response = self.members.transact(transaction).await;
             let response = response
                 .map_err(|error| StoreError::Unavailable(format!("cannot write to etcd: {}", plainly(&error))))?;
             if !response.succeeded() {
                 return Err(StoreError::Conflict);
             }
             let swaps = self.swaps.fetch_add(1, Ordering::Relaxed) + 1;
-            if swaps.is_multiple_of(TRIM_EVERY)
-                && let Err(error) = self.trim().await
-            {
-                tracing::warn!("{error}");
+            if swaps.is_multiple_of(TRIM_EVERY) {
+                self.trimmer.trim();
             }
             let revision = response.header().map_or(0, etcd_client::ResponseHeader::revision);
             Ok(Revision(u64::try_from(revision).unwrap_or(0)))
@@ -396,7 +299,7 @@ impl Store for Etcd {
                 .with_prefix()
                 .with_sort(SortTarget::Mod, SortOrder::Descend)
                 .with_limit(i64::try_from(limit).unwrap_or(i64::MAX));
-            let response = self.get(self.history_prefix(), Some(options)).await?;
+            let response = self.members.get(history_prefix(&self.prefix), Some(options)).await?;
             let mut latest = Vec::new();
             for kv in response.kvs() {
                 let events: Vec<Event> = serde_json::from_slice(kv.value()).map_err(|error| {

@@ -120,7 +120,7 @@ async fn store_logs_in_and_again_when_its_token_is_no_longer_good() {
     std::fs::write(&right, "secret\n").unwrap();
     std::fs::write(&wrong, "guess\n").unwrap();
     let open = member.store().await;
-    ask_for_users(&open.client).await;
+    ask_for_users(open.members.client()).await;
 
     let nobody = refused(&member.config()).await;
     assert!(nobody.contains("cannot read from etcd"), "{nobody}");
@@ -138,7 +138,7 @@ async fn store_logs_in_and_again_when_its_token_is_no_longer_good() {
     let options = ConnectOptions::new().with_user("root", "root");
     let root = Client::connect(&config.endpoints, Some(options)).await.unwrap();
     root.auth_client().auth_disable().await.unwrap();
-    open.client.auth_client().auth_enable().await.unwrap();
+    open.members.client().auth_client().auth_enable().await.unwrap();
     let group: GroupName = "later".parse().unwrap();
     let semaphore = Semaphore::default();
     store.swap(&group, Revision(0), &semaphore, &[]).await.unwrap();
