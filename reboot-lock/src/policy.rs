@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::span::exactly;
+
 /// The most slots that a group may have. Bounds the record of a group in the store.
 pub const MAX_SLOTS: u32 = 1000;
 
@@ -213,7 +215,7 @@ impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "slots {}", self.slots)?;
         if self.settle_seconds > 0 {
-            write!(f, ", settle {} s", self.settle_seconds)?;
+            write!(f, ", settle {}", exactly(self.settle_seconds))?;
         }
         if self.one_zone {
             write!(f, ", one zone at a time")?;
@@ -222,8 +224,8 @@ impl fmt::Display for Policy {
             write!(f, ", zones in the order {}", self.zone_order.join(", "))?;
         }
         match self.absent {
-            Absent::Hold => write!(f, ", overdue after {} s", self.return_seconds)?,
-            Absent::Release => write!(f, ", released after {} s", self.return_seconds)?,
+            Absent::Hold => write!(f, ", overdue after {}", exactly(self.return_seconds))?,
+            Absent::Release => write!(f, ", released after {}", exactly(self.return_seconds))?,
         }
         if let Some(failures) = self.halt_failures {
             write!(f, ", halt after more than {failures} failures")?;
