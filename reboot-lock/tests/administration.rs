@@ -6,7 +6,7 @@ mod support;
 
 use std::os::unix::fs::PermissionsExt;
 
-use support::{Server, run};
+use support::{PROGRAM, Server, run};
 
 const RELEASE: &str = r#"{"group":"default","id":"a","reason":"disk died"}"#;
 
@@ -45,6 +45,24 @@ fn forced_release_over_the_socket_frees_the_slot_and_says_who_and_why() {
     let user = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(folder.path()).unwrap());
     assert_eq!(event["by"], format!("alice (uid {user})"));
     assert_eq!(server.take("default", "b").status, 200);
+}
+
+#[test]
+fn commands_work_where_the_system_trusts_no_authorities() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("admin.sock");
+    let server = Server::start(
+        folder.path(),
+        &["--group", "default=1", "--admin-socket", socket.to_str().unwrap()],
+    );
+    for url in [&server.administration[0], &server.url()] {
+        let output = std::process::Command::new(PROGRAM)
+            .args(["status", "--url", url])
+            .envs([("SSL_CERT_FILE", "/nowhere"), ("SSL_CERT_DIR", "/nowhere")])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{url}: {}", text(&output.stderr));
+    }
 }
 
 #[test]
