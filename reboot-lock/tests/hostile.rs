@@ -4,11 +4,19 @@
 
 mod support;
 
+use std::io::Write;
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use support::{Http, Server, body};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use support::{Http, Server, body, eventually};
+
+/// The crowd of the test of that name.
+const CROWD: usize = 10_000;
+
+/// The memory that the service's unit allows, in bytes.
+const MEMORY_MAX: u64 = 256 * 1024 * 1024;
 
 /// A server with short time-outs and few connections.
 fn strict(folder: &tempfile::TempDir, connections: usize) -> Server {
@@ -177,6 +185,41 @@ fn crowd_of_silent_connections_keeps_nobody_out() {
             assert_eq!(server.take("default", "honest").status, 200);
         }
     }
+    still_serves(&server);
+}
+
+#[test]
+fn ten_thousand_open_connections_are_served_around_in_bounded_memory() {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let config: PathBuf = folder.path().join("lock.toml");
+    // Nobody is cut off for being slow while the crowd gathers.
+    let text = format!(
+        "[groups.default]\nslots = 1\n[limits]\nconnections = {CROWD}\nheader_seconds = 600\nbody_seconds = 600\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let server = Server::start(folder.path(), &["--config", config.to_str().unwrap()]);
+    // Silent ones, a head as long as is allowed but for its end, and a head with half a body.
+    let filler = "x".repeat(15_000);
+    let half_head = format!("POST /v1/pre-reboot HTTP/1.1\r\nx: {filler}");
+    let half_body = "POST /v1/pre-reboot HTTP/1.1\r\nfleet-lock-protocol: true\r\ncontent-length: 9999\r\n\r\n{";
+    let crowd: Vec<_> = (0..CROWD)
+        .map(|number| {
+            let mut stream = TcpStream::connect(server.address).unwrap();
+            let start = ["", &half_head, half_body][number % 3];
+            stream.write_all(start.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count();
+    eventually(|| open() > CROWD);
+    still_serves(&server);
+    assert!(open() > CROWD - 10, "{} files are open", open());
+    let peak = server.peak_memory();
+    assert!(peak < MEMORY_MAX, "{peak} bytes of memory");
+    drop(crowd);
+    eventually(|| open() < 100);
     still_serves(&server);
 }
 

@@ -4,10 +4,12 @@
 
 mod support;
 
+use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
-use support::{PATIENCE, Server, run};
+use support::{Http, PATIENCE, PROGRAM, Server, eventually, run};
 
 fn write_config(folder: &Path, groups: &str) -> String {
     let path = folder.join("lock.toml");
@@ -117,6 +119,52 @@ fn shutdown_answers_what_was_begun() {
     assert!(server.wait().success());
     let server = Server::start(folder.path(), &["--group", "default=1"]);
     assert!(server.holders("default").is_empty());
+}
+
+#[test]
+fn sockets_of_the_service_manager_are_listened_on_in_place_of_those_configured() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = write_config(
+        folder.path(),
+        "listen = \"127.0.0.1:1\"\nplain_http = true\n[admin]\nsocket = \"/nowhere/admin.sock\"\n[groups.default]\nslots = 1\n",
+    );
+    // Bound for a moment to find a port that is free.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let admin = folder.path().join("admin.sock");
+    let mut manager = Command::new("systemd-socket-activate");
+    manager
+        .arg("--listen")
+        .arg(free.to_string())
+        .arg("--listen")
+        .arg(&admin);
+    manager.args([PROGRAM, "serve", "--config", &config, "--store"]);
+    let manager = manager
+        .arg(folder.path().join("lock.redb"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("systemd-socket-activate is missing: install the package systemd");
+    // It becomes the server at the first connection.
+    let _killed = Killed(manager);
+    // Asked again until the manager listens; from then on the first request waits for the server to start.
+    eventually(|| Http::connect(free).is_ok());
+    let answer = Http::connect(free).unwrap().fleet_lock("pre-reboot", "default", "a");
+    assert_eq!(answer.unwrap().status, 200);
+    let url = format!("unix:{}", admin.display());
+    let status = run(&["holders", "--json", "--url", &url]);
+    assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
+    assert!(String::from_utf8_lossy(&status.stdout).contains("\"a\""));
+}
+
+/// Ends it when dropped.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]
