@@ -4,10 +4,12 @@
 //! anything, on an ESP: write a temporary file in the same directory, flush it, rename it over the final name, flush the
 //! directory. A reader sees the old bytes or the new ones; after an `Ok` the new ones are on the medium.
 
+#[cfg(feature = "record")]
+pub mod record;
+mod step;
+
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// What went wrong, while doing what, to which path.
@@ -40,10 +42,10 @@ fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) ->
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     let temporary = temporary_beside(path);
     let written = write_flushed(&temporary, bytes, mode)
-        .and_then(|()| fs::rename(&temporary, path).map_err(failed("move into place", path)));
+        .and_then(|()| step::rename(&temporary, path).map_err(failed("move into place", path)));
     if let Err(error) = written {
         // The first error is the one to report; a left-over would be overwritten by the next attempt anyway.
-        let _ = fs::remove_file(&temporary);
+        let _ = step::remove(&temporary);
         return Err(error);
     }
     flush_directory_of(path)
@@ -54,7 +56,7 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
 /// # Errors
 /// The removal or the flush of the directory fails.
 pub fn remove(path: &Path) -> Result<(), Error> {
-    match fs::remove_file(path) {
+    match step::remove(path) {
         Ok(()) => flush_directory_of(path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(failed("remove", path)(error)),
@@ -70,26 +72,38 @@ pub fn flush_directory_of(path: &Path) -> Result<(), Error> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    File::open(directory)
-        .and_then(|open| open.sync_all())
-        .map_err(failed("flush the directory", directory))
+    step::flush_directory(directory).map_err(failed("flush the directory", directory))
+}
+
+/// Makes the directory at `path`, and those above it that are missing, each durably; one that is there is no error.
+///
+/// # Errors
+/// A directory cannot be made, or the one that holds it cannot be flushed.
+pub fn create_directory(path: &Path) -> Result<(), Error> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        create_directory(parent)?;
+    }
+    match step::create_directory(path) {
+        // Somebody else was faster, and may not have flushed it yet.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        made => made.map_err(failed("make the directory", path))?,
+    }
+    flush_directory_of(path)
 }
 
 fn write_flushed(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     // A left-over of an earlier cut may have other permissions: start from a new file.
-    if let Err(error) = fs::remove_file(path)
+    if let Err(error) = step::remove(path)
         && error.kind() != io::ErrorKind::NotFound
     {
         return Err(failed("remove the left-over", path)(error));
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)
-        .map_err(failed("create", path))?;
-    file.write_all(bytes).map_err(failed("write", path))?;
-    file.sync_all().map_err(failed("flush", path))
+    let mut file = step::create(path, mode).map_err(failed("create", path))?;
+    step::write(&mut file, path, bytes).map_err(failed("write", path))?;
+    step::flush(&file, path).map_err(failed("flush", path))
 }
 
 fn temporary_beside(path: &Path) -> PathBuf {
@@ -102,6 +116,7 @@ fn temporary_beside(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
@@ -147,5 +162,17 @@ mod tests {
     fn removing_what_is_not_there_succeeds() {
         let folder = tempfile::tempdir().unwrap();
         remove(&folder.path().join("absent")).unwrap();
+    }
+
+    #[test]
+    fn directories_are_made_once_and_a_file_in_the_way_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("a/b/c");
+        create_directory(&deep).unwrap();
+        create_directory(&deep).unwrap();
+        assert!(deep.is_dir());
+        fs::write(folder.path().join("file"), "").unwrap();
+        let error = create_directory(&folder.path().join("file/below")).unwrap_err();
+        assert!(error.to_string().contains("file"), "{error}");
     }
 }

@@ -34,18 +34,9 @@ pub enum StoreError {
         #[source]
         source: serde_json::Error,
     },
-    /// The file cannot be written.
+    /// The file or its folder cannot be written.
     #[error("cannot keep the agent's state: {0}")]
     Write(#[from] twinhull_durable::Error),
-    /// The folder cannot be made.
-    #[error("cannot make the folder {}: {source}", path.display())]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// The reason.
-        #[source]
-        source: io::Error,
-    },
 }
 
 /// Reads the state; a host without one starts with nothing known.
@@ -76,10 +67,7 @@ pub fn load(path: &Path) -> Result<Known, StoreError> {
 /// The folder or the file cannot be written; the old state is then still there.
 pub fn save(path: &Path, known: &Known) -> Result<(), StoreError> {
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|source| StoreError::Folder {
-            path: folder.to_owned(),
-            source,
-        })?;
+        twinhull_durable::create_directory(folder)?;
     }
     let mut bytes = serde_json::to_vec_pretty(known).map_err(|source| StoreError::Damaged {
         path: path.to_owned(),

@@ -31,13 +31,13 @@ pub(super) struct Store {
 impl Store {
     /// Opens the directory, made if need be.
     pub(super) fn open(directory: &Path) -> Result<Self, TrustError> {
-        let failed = |source| TrustError::Directory {
-            path: directory.to_owned(),
-            source,
-        };
         for name in DIRECTORIES {
-            fs::create_dir_all(directory.join(name)).map_err(failed)?;
+            twinhull_durable::create_directory(&directory.join(name)).map_err(|error| TrustError::Directory {
+                path: error.path,
+                source: error.source,
+            })?;
         }
+        // Somebody may have made them who flushed nothing.
         twinhull_durable::flush_directory_of(&directory.join(DIRECTORIES[0]))?;
         twinhull_durable::flush_directory_of(directory)?;
         Ok(Self {
