@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::process::Command;
 
-use twinhull_layout::table::{Partition, SlotContent, TableError};
+use twinhull_layout::table::{Medium, Partition, SlotContent, TableError};
 use twinhull_layout::{Arch, RootHash, Slot, Table, Version, partition};
 use uuid::Uuid;
 
@@ -113,56 +113,125 @@ fn assigned_slot_is_found_by_its_root_hash() {
     );
 }
 
+/// What firmware finds (UEFI 2.10, 5.3.2): the primary copy, or else a backup in the last sector of the disk and nowhere else.
+fn firmware(disk: &File, sector: u64) -> Table {
+    struct WithoutPrimary<'a>(&'a File, u64);
+    impl Medium for WithoutPrimary<'_> {
+        fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
+            Medium::read_exact_at(self.0, buffer, offset)?;
+            let header = usize::try_from(self.1).unwrap();
+            if offset == 0 && buffer.len() >= 2 * header {
+                buffer[header..2 * header].fill(0);
+            }
+            Ok(())
+        }
+        fn size(&self) -> std::io::Result<u64> {
+            Medium::size(self.0)
+        }
+    }
+    match Table::read(disk, sector) {
+        Ok(table) if table.primary_was_valid() => table,
+        _ => Table::read(&WithoutPrimary(disk, sector), sector).expect("a copy for the firmware"),
+    }
+}
+
 #[test]
-fn cut_anywhere_in_a_change_leaves_the_table_of_before_or_after() {
-    for damaged_primary in [false, true] {
-        let original = disk(512);
+fn cut_anywhere_in_a_change_leaves_firmware_the_table_of_before_or_after() {
+    // Grown: the disk has become larger since the table was written.
+    for (sector, damaged_primary, grown) in [
+        (512, false, false),
+        (512, true, false),
+        (512, false, true),
+        (512, true, true),
+        (4096, false, false),
+        (4096, false, true),
+    ] {
+        let state = disk(sector);
+        if grown {
+            state.set_len(DISK + 3 * MIB + sector).unwrap();
+        }
         if damaged_primary {
             // Torn entries under a good header: the case a header checksum alone does not see.
-            original.write_all_at(&[0xff; 512], 2 * 512 + 128).unwrap();
+            state.write_all_at(&[0xff; 512], 2 * sector + 128).unwrap();
         }
-        let mut changed = Table::read(&original, 512).unwrap();
+        let mut changed = Table::read(&state, sector).unwrap();
         assert_eq!(changed.primary_was_valid(), !damaged_primary);
         let before = changed.slot(Slot::B, ARCH).unwrap();
         changed.assign(Slot::B, &version(), &hash());
         let after = changed.slot(Slot::B, ARCH).unwrap();
 
-        let mut bytes = vec![0; usize::try_from(DISK).unwrap()];
-        original.read_exact_at(&mut bytes, 0).unwrap();
-        let state = tempfile::tempfile().unwrap();
-        state.write_all_at(&bytes, 0).unwrap();
+        // Already without a copy for the firmware, this host only gets one.
+        let mut blind = damaged_primary && grown;
         for stage in changed.write_stages().unwrap() {
             for write in &stage.writes {
-                for (index, sector) in write.bytes.chunks(512).enumerate() {
+                for (index, bytes) in write.bytes.chunks(usize::try_from(sector).unwrap()).enumerate() {
                     // Garbage in the sector under way, as a disk may leave it when power goes.
-                    let offset = write.offset + index as u64 * 512;
-                    state.write_all_at(&[0x5a; 512], offset).unwrap();
-                    let seen = Table::read(&state, 512).unwrap().slot(Slot::B, ARCH).unwrap();
-                    assert!(seen == before || seen == after, "{} at {offset}", stage.purpose);
-                    state.write_all_at(sector, offset).unwrap();
-                    let seen = Table::read(&state, 512).unwrap().slot(Slot::B, ARCH).unwrap();
-                    assert!(seen == before || seen == after, "{} after {offset}", stage.purpose);
+                    let offset = write.offset + index as u64 * sector;
+                    for landed in [&vec![0x5a; bytes.len()], bytes] {
+                        state.write_all_at(landed, offset).unwrap();
+                        let seen = Table::read(&state, sector).unwrap().slot(Slot::B, ARCH).unwrap();
+                        assert!(seen == before || seen == after, "{} at {offset}", stage.purpose);
+                        if !blind {
+                            let seen = firmware(&state, sector).slot(Slot::B, ARCH).unwrap();
+                            assert!(seen == before || seen == after, "{} at {offset}", stage.purpose);
+                        }
+                    }
                 }
             }
+            blind = false;
         }
-        let last = Table::read(&state, 512).unwrap();
+        let last = Table::read(&state, sector).unwrap();
         assert!(last.primary_was_valid());
         assert_eq!(last.slot(Slot::B, ARCH).unwrap(), after);
+        state.write_all_at(&vec![0; 4096], sector).unwrap();
+        assert_eq!(
+            firmware(&state, sector).slot(Slot::B, ARCH).unwrap(),
+            after,
+            "the backup is at the end"
+        );
     }
 }
 
 #[test]
-fn enlarged_disk_keeps_its_backup_where_it_was() {
-    let disk = disk(512);
-    disk.set_len(DISK * 2).unwrap();
-    let mut table = Table::read(&disk, 512).unwrap();
-    table.assign(Slot::B, &version(), &hash());
-    table.write(&disk).unwrap();
-    assert_eq!(slot_b(&disk, 512), SlotContent::Release(version()));
-    // The backup at the old end was written too: with the primary gone and the disk cut back, it is found.
-    disk.write_all_at(&[0; 512], 512).unwrap();
-    disk.set_len(DISK).unwrap();
-    assert_eq!(slot_b(&disk, 512), SlotContent::Release(version()));
+fn table_of_a_disk_beyond_what_32_bits_count_is_read_and_written() {
+    // 3 TiB are more than 2^32 sectors of 512 bytes; slot B begins beyond 4 GiB.
+    const TIB: u64 = 1024 * 1024 * MIB;
+    for (sector, size) in [(512, 3 * TIB), (4096, 3 * TIB)] {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(size).unwrap();
+        let mut partitions = layout();
+        let mut start = MIB;
+        for partition in &mut partitions {
+            partition.start = start;
+            partition.size = if partition.number == 8 { 2 * TIB } else { 5120 * MIB };
+            start += partition.size;
+        }
+        let table = Table::create(size, sector, Uuid::from_u128(99), partitions.clone()).unwrap();
+        table.write(&file).unwrap();
+        let mut table = firmware(&file, sector);
+        assert!(table.partitions().eq(&partitions));
+        table.assign(Slot::B, &version(), &hash());
+        table.write(&file).unwrap();
+        let place = firmware(&file, sector).slot(Slot::B, ARCH).unwrap();
+        assert!(place.holds(&hash()) && place.root.start > 4096 * MIB, "{place:?}");
+    }
+}
+
+#[test]
+fn last_partition_may_reach_the_table_behind_it() {
+    // As systemd-repart leaves it when it has grown the state.
+    for sector in [512, 4096] {
+        let copy = sector + 128 * 128;
+        let mut partitions = layout();
+        partitions[7].size = DISK - copy - partitions[7].start;
+        let table = Table::create(DISK, sector, Uuid::from_u128(99), partitions.clone()).unwrap();
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(DISK).unwrap();
+        table.write(&file).unwrap();
+        assert!(Table::read(&file, sector).unwrap().partitions().eq(&partitions));
+        partitions[7].size += sector;
+        assert!(Table::create(DISK, sector, Uuid::from_u128(99), partitions).is_err());
+    }
 }
 
 #[test]

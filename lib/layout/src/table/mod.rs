@@ -108,6 +108,8 @@ pub struct Table {
     partitions: BTreeMap<u32, Partition>,
     /// Both copies as they are on the medium; the invalid one is replaced by the valid one.
     ends: Ends,
+    /// The ends of a disk that has grown since the table was written: its backup is not where firmware looks for it.
+    grown: Option<Ends>,
     /// Whether the copy at the start was valid when the table was read.
     primary_valid: bool,
     /// Whether there is no table on the medium yet, so that the protective MBR is to be written too.
@@ -124,16 +126,14 @@ impl Table {
         let sector = sector_size_of(sector_size)?;
         let reading = |source| TableError::Io { action: "read", source };
         let disk_size = medium.size().map_err(reading)?;
-        let mut size = disk_size - disk_size % sector_size;
+        let size = disk_size - disk_size % sector_size;
 
         // A disk that was enlarged after imaging has its backup where the disk used to end.
-        let primary = Ends::read(medium, size).map_err(reading)?;
-        if let Some(end) = backup_end(primary.head(), sector_size)
-            && end < size
-        {
-            size = end;
-        }
-        let ends = Ends::read(medium, size).map_err(reading)?;
+        let whole = Ends::read(medium, size).map_err(reading)?;
+        let (ends, grown) = match backup_end(whole.head(), sector_size).filter(|end| *end < size) {
+            Some(end) => (Ends::read(medium, end).map_err(reading)?, Some(whole)),
+            None => (whole, None),
+        };
 
         let (primary, backup) = (
             decode(&ends, sector, Copy::Primary),
@@ -150,6 +150,7 @@ impl Table {
             disk_id: *disk.guid(),
             partitions,
             ends,
+            grown,
             primary_valid,
             new: false,
         })
@@ -181,10 +182,11 @@ impl Table {
             disk_id,
             partitions,
             ends,
+            grown: None,
             primary_valid: true,
             new: true,
         };
-        table.check_extents()?;
+        table.check_extents(&table.ends)?;
         Ok(table)
     }
 
@@ -211,10 +213,13 @@ impl Table {
         self.partitions.get(&number)
     }
 
-    fn check_extents(&self) -> Result<(), TableError> {
+    /// On a disk with these `ends`.
+    fn check_extents(&self, ends: &Ends) -> Result<(), TableError> {
         let sector = self.sector.as_u64();
-        let reserved = 2 * sector + u64::from(MAX_ENTRIES * ENTRY_SIZE);
-        let usable_end = self.ends.size().saturating_sub(reserved);
+        // A header and the entries at either end, and the MBR at the start.
+        let copy = sector + u64::from(MAX_ENTRIES * ENTRY_SIZE);
+        let reserved = sector + copy;
+        let usable_end = ends.size().saturating_sub(copy);
         let mut by_start: Vec<_> = self.partitions.values().collect();
         by_start.sort_by_key(|partition| partition.start);
         let mut free_from = reserved;

@@ -36,20 +36,24 @@ impl Table {
     /// The order is: if the primary copy was not valid, the primary with what the backup says, so that there are two again;
     /// then the backup with the change; then the primary with the change.
     ///
+    /// Firmware looks for the backup at the end of the disk. On a disk that has grown it is not there, so that is where this one
+    /// goes: there it stands in for the primary while that is under way.
+    ///
     /// # Errors
     /// The table cannot be encoded, for example because a partition was put out of bounds.
     pub fn write_stages(&self) -> Result<Vec<WriteStage>, TableError> {
         let mut stages = Vec::new();
+        let target = self.grown.as_ref().unwrap_or(&self.ends);
         if !self.primary_valid {
             let unchanged = Self::read(&InMemory(&self.ends), self.sector.as_u64())?;
-            let repaired = unchanged.encode()?;
+            let repaired = unchanged.encode(target)?;
+            if self.grown.is_some() {
+                stages.push(self.backup_stage(&repaired, "put a backup partition table at the end of the grown disk"));
+            }
             stages.push(self.primary_stage(&repaired, "repair the primary partition table"));
         }
-        let changed = self.encode()?;
-        stages.push(WriteStage {
-            purpose: "write the backup partition table",
-            writes: vec![self.backup_write(&changed)],
-        });
+        let changed = self.encode(target)?;
+        stages.push(self.backup_stage(&changed, "write the backup partition table"));
         stages.push(self.primary_stage(&changed, "write the primary partition table"));
         Ok(stages)
     }
@@ -72,13 +76,14 @@ impl Table {
         Ok(())
     }
 
-    fn encode(&self) -> Result<Ends, TableError> {
-        self.check_extents()?;
+    /// For a disk with these `ends`.
+    fn encode(&self, ends: &Ends) -> Result<Ends, TableError> {
+        self.check_extents(ends)?;
         let refused = |error: gpt::GptError| TableError::Encode(error.to_string());
         let mut disk = GptConfig::new()
             .writable(true)
             .logical_block_size(self.sector)
-            .create_from_device(self.ends.clone(), Some(self.disk_id))
+            .create_from_device(ends.clone(), Some(self.disk_id))
             .map_err(refused)?;
         // The crate numbers entries by their order, so gaps in the numbers cannot be kept. The layout has none.
         if !self
@@ -128,12 +133,15 @@ impl Table {
     }
 
     /// Entries and header at the end.
-    fn backup_write(&self, encoded: &Ends) -> Write {
+    fn backup_stage(&self, encoded: &Ends, purpose: &'static str) -> WriteStage {
         let tail = encoded.tail();
         let from = tail.len() - self.table_length();
-        Write {
-            offset: encoded.tail_start() + from as u64,
-            bytes: tail[from..].to_vec(),
+        WriteStage {
+            purpose,
+            writes: vec![Write {
+                offset: encoded.tail_start() + from as u64,
+                bytes: tail[from..].to_vec(),
+            }],
         }
     }
 
