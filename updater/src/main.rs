@@ -14,10 +14,21 @@ fn main() -> ExitCode {
     match cli.run() {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("{error:#}");
+            eprintln!("{}", told(&error));
             Exit::Failed.into()
         }
     }
+}
+
+/// The error and its causes, without those that it already quotes.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// To the journal with its fields where there is one, else as plain lines on standard error.

@@ -1,11 +1,11 @@
 //! The way back by hand: the other slot boots next.
 //!
-//! No EFI variable is needed: the running release's entry gets a used-up boot counter, and the loader sorts such an entry after
-//! all others.
+//! No EFI variable is needed: the running release's entry goes, and a copy of it stays with a used-up boot counter, which the
+//! loader sorts after all others.
 
 use jiff::Timestamp;
 use twinhull_layout::table::SlotContent;
-use twinhull_layout::{BootEntry, RootHash, Tries, Version};
+use twinhull_layout::{BootEntry, RootHash, Version};
 
 use crate::host::Running;
 use crate::install::{self, InstallError, Progress, Slots, our_entries};
@@ -114,8 +114,10 @@ pub fn find(
     if let Some(hash) = hash {
         install::verify_slot(io, &slots.inactive_partitions, &hash, watch)?;
     }
-    // With several entries of its own the loader might still start one of them.
-    let [entry] = entries.running.as_slice() else {
+    // With several entries of its own the loader might still start one of them. One that is bad is a copy that an earlier attempt
+    // made.
+    let usable: Vec<&BootEntry> = entries.running.iter().filter(|entry| !entry.is_bad()).collect();
+    let [entry] = usable[..] else {
         return Err(InstallError::no_way_back(&entries.running).into());
     };
     Ok(Way {
@@ -142,17 +144,23 @@ pub fn remember(way: &Way, running: &Running, known: &mut Known, at: Timestamp) 
     );
 }
 
+/// Forgets it again: [`take`] failed before anything was changed for good.
+pub fn forget(running: &Running, known: &mut Known) {
+    known.rollback = None;
+    known.failed.remove(&running.version);
+}
+
 /// Sets the running release's entry aside: from here on the other slot boots.
 ///
 /// # Errors
 /// The EFI system partition.
 pub fn take(io: &dyn Io, way: &Way) -> Result<(), RollbackError> {
-    let aside = BootEntry {
-        tries: Some(Tries::SET_ASIDE),
-        ..way.entry.clone()
-    };
-    install::rename_entry(io, &way.entry, &aside)?;
-    Ok(())
+    Ok(install::set_aside(io, &way.entry)?)
+}
+
+/// Whether the running release's entry still boots, as far as can be told.
+pub fn still_boots(io: &dyn Io, running: &Running) -> bool {
+    our_entries(io, running).is_ok_and(|entries| !entries.set_aside())
 }
 
 /// The root hash on the command line within a boot entry.

@@ -5,7 +5,7 @@
 use std::fs;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
 
 use crate::evidence::{Evidence, Figure, Goal, Publication, number};
@@ -36,16 +36,22 @@ impl Crash {
         let read =
             fs::read_to_string(&counts_file).with_context(|| format!("cannot read {}", counts_file.display()))?;
         let counts: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&read)?;
-        let count = |name: &str| counts.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);
+        // What was not counted is not zero.
+        let missing = |name: &str| anyhow!("the proof counted no {name}");
+        let count = |name: &str| {
+            let counted = counts.get(name).and_then(serde_json::Value::as_u64);
+            counted.ok_or_else(|| missing(name))
+        };
         let mut evidence = Evidence::new(format!("crash --seed {}", self.seed));
-        let whole = |name: &str| Figure::count(name, count(name), "1");
-        evidence.add(whole("crash.states").goal(Goal::AtLeast(10_000.0)));
-        evidence.add(whole("crash.unbootable").goal(Goal::AtMost(0.0)));
-        evidence.add(whole("crash.restarts"));
-        evidence.add(whole("crash.not_converged").goal(Goal::AtMost(0.0)));
-        evidence.add(whole("crash.mutations"));
+        let whole = |name: &str| Ok::<_, anyhow::Error>(Figure::count(name, count(name)?, "1"));
+        evidence.add(whole("crash.states")?.goal(Goal::AtLeast(10_000.0)));
+        evidence.add(whole("crash.unbootable")?.goal(Goal::AtMost(0.0)));
+        evidence.add(whole("crash.floor_lost")?.goal(Goal::AtMost(0.0)));
+        evidence.add(whole("crash.restarts")?);
+        evidence.add(whole("crash.not_converged")?.goal(Goal::AtMost(0.0)));
+        evidence.add(whole("crash.mutations")?);
         // Each is to be caught: the ratio to how many there were is one.
-        let caught = whole("crash.mutations_caught").against("mutations made", number(count("crash.mutations")));
+        let caught = whole("crash.mutations_caught")?.against("mutations made", number(count("crash.mutations")?));
         evidence.add(caught.goal(Goal::RatioAtLeast(1.0)));
         evidence.publish(&self.publication)
     }

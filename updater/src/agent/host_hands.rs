@@ -251,6 +251,7 @@ impl Hands for Agent {
             Ok(entries) => Ok(Seen {
                 running: self.running.version.clone(),
                 trial: entries.on_trial(),
+                aside: entries.set_aside(),
                 others: entries.others,
                 unhealthy,
             }),
@@ -260,6 +261,8 @@ impl Hands for Agent {
                 Ok(Seen {
                     running: self.running.version.clone(),
                     trial: false,
+                    // A way back that was asked for is not forgotten because of that.
+                    aside: true,
                     others: Vec::new(),
                     unhealthy,
                 })

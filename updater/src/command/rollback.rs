@@ -23,7 +23,13 @@ pub(super) fn roll_back(
     };
     rollback::remember(&way, &running, &mut engine.known, jiff::Timestamp::now());
     engine.keep()?;
-    rollback::take(&io, &way)?;
+    if let Err(error) = rollback::take(&io, &way) {
+        if rollback::still_boots(&io, &running) {
+            rollback::forget(&running, &mut engine.known);
+            engine.keep()?;
+        }
+        return Ok(Outcome::not(Some(way.to), error.problem()));
+    }
     if at_once && let Err(problem) = reboot() {
         return Ok(Outcome::not(Some(way.to), problem));
     }

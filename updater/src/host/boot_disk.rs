@@ -4,8 +4,10 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use nix::sys::stat;
 use twinhull_layout::paths::ROOT_DEVICE;
 
 use crate::paths::Paths;
@@ -19,6 +21,8 @@ pub struct BootDisk {
     pub sector_size: u64,
     /// The root file system as dm-verity gives it: every read is checked.
     pub root: PathBuf,
+    /// The disk in sysfs, where the folders of its partitions are.
+    sysfs: PathBuf,
 }
 
 /// The disk cannot be told.
@@ -77,7 +81,28 @@ impl BootDisk {
             device: paths.at("/dev").join(name.to_string_lossy().replace('!', "/")),
             sector_size,
             root: paths.at("/dev/mapper").join(ROOT_DEVICE),
+            sysfs: disk,
         })
+    }
+
+    /// Makes sure that what is mounted at `folder` is on a partition of this disk, and not on a copy of it.
+    ///
+    /// # Errors
+    /// `folder` cannot be looked at, or is somewhere else.
+    pub fn has(&self, folder: &Path, paths: &Paths) -> io::Result<()> {
+        let device = fs::metadata(folder)?.dev();
+        let (major, minor) = (stat::major(device), stat::minor(device));
+        let there = fs::canonicalize(paths.at(format!("/sys/dev/block/{major}:{minor}")));
+        let text = match &there {
+            Ok(there) if there.parent() == Some(&self.sysfs) => return Ok(()),
+            Ok(there) => format!("on {}", there.file_name().unwrap_or_default().display()),
+            Err(_) => "not mounted from a disk".to_owned(),
+        };
+        Err(io::Error::other(format!(
+            "{} is {text}, and this host was booted from {}",
+            folder.display(),
+            self.device.display()
+        )))
     }
 }
 
@@ -157,14 +182,52 @@ mod tests {
 
     #[test]
     fn disk_is_the_parent_of_the_partitions_below_the_root_device() {
+        // The name in sysfs, what is between it and the number of a partition, and the device.
+        for (name, between, device) in [
+            ("vda", "", "dev/vda"),
+            ("sdc", "", "dev/sdc"),
+            ("sdaa", "", "dev/sdaa"),
+            ("xvda", "", "dev/xvda"),
+            ("nvme0n1", "p", "dev/nvme0n1"),
+            ("mmcblk0", "p", "dev/mmcblk0"),
+            ("cciss!c0d0", "p", "dev/cciss/c0d0"),
+        ] {
+            let sysfs = Sysfs::new();
+            // A copy of the disk, in use for something else.
+            sysfs.mapped("dm-1", "other");
+            sysfs.partition("sdb", "sdb2", "dm-1");
+            for number in [2, 3] {
+                sysfs.partition(name, &format!("{name}{between}{number}"), "dm-0");
+            }
+            let disk = sysfs.find().unwrap();
+            assert!(disk.device.ends_with(device), "{}", disk.device.display());
+            assert_eq!(disk.sector_size, 512);
+        }
+    }
+
+    #[test]
+    fn folder_on_a_copy_of_the_disk_is_not_taken_for_ours() {
         let sysfs = Sysfs::new();
-        sysfs.mapped("dm-1", "other");
-        sysfs.partition("sdb", "sdb2", "dm-1");
-        sysfs.partition("nvme0n1", "nvme0n1p2", "dm-0");
-        sysfs.partition("nvme0n1", "nvme0n1p3", "dm-0");
-        let disk = sysfs.find().unwrap();
-        assert!(disk.device.ends_with("dev/nvme0n1"));
-        assert_eq!(disk.sector_size, 512);
+        sysfs.partition("vda", "vda2", "dm-0");
+        let (disk, paths) = (sysfs.find().unwrap(), Paths::below(sysfs.root.path()));
+        let folder = sysfs.root.path();
+        let error = disk.has(folder, &paths).unwrap_err().to_string();
+        assert!(error.contains("not mounted from a disk"), "{error}");
+
+        let device = fs::metadata(folder).unwrap().dev();
+        let link = sysfs.at(&format!("dev/block/{}:{}", stat::major(device), stat::minor(device)));
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        for (on, ours) in [("vdb/vdb1", false), ("vda/vda1", true)] {
+            let partition = sysfs.at(&format!("devices/pci/block/{on}"));
+            fs::create_dir_all(&partition).unwrap();
+            symlink(&partition, &link).unwrap();
+            let found = disk.has(folder, &paths);
+            assert_eq!(found.is_ok(), ours, "{found:?}");
+            if let Err(error) = found {
+                assert!(error.to_string().contains("is on vdb1, and"), "{error}");
+            }
+            fs::remove_file(&link).unwrap();
+        }
     }
 
     #[test]

@@ -43,7 +43,12 @@ impl HttpRepository {
     }
 
     fn get(&self, path: &str, from: u64, length: Option<u64>) -> Result<Body, FetchError> {
-        self.http.get(&self.url(path)?, from, length).map_err(not_fetched)
+        let url = self.url(path)?;
+        let got = match self.http.get(&url, from, length) {
+            Err(error) if is_hiccup(&error) => self.http.get(&url, from, length),
+            got => got,
+        };
+        got.map_err(not_fetched)
     }
 
     fn ask(&mut self, path: &str, tag: Option<&str>) -> Result<Reply, FetchError> {
@@ -52,8 +57,17 @@ impl HttpRepository {
             Some((with, asked)) if with.as_deref() == tag => asked,
             _ => self.http.ask(&url, tag),
         };
-        self.http.reply(&url, asked).map_err(not_fetched)
+        let replied = match self.http.reply(&url, asked) {
+            Err(error) if is_hiccup(&error) => self.http.reply(&url, self.http.ask(&url, tag)),
+            replied => replied,
+        };
+        replied.map_err(not_fetched)
     }
+}
+
+/// Whether the next server behind the same name may do better. Not 503, by which one asks for fewer requests.
+fn is_hiccup(error: &HttpError) -> bool {
+    matches!(error, HttpError::Status { status, .. } if matches!(status.as_u16(), 500 | 502 | 504))
 }
 
 fn not_fetched(error: HttpError) -> FetchError {

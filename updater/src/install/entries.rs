@@ -51,6 +51,11 @@ impl Entries {
         !self.running.is_empty() && self.way_back().is_err()
     }
 
+    /// Whether the loader would start none of them: what runs was set aside.
+    pub fn set_aside(&self) -> bool {
+        self.running.iter().all(BootEntry::is_bad)
+    }
+
     /// The running release's entry without a counter: what the loader falls back to.
     ///
     /// # Errors
@@ -61,15 +66,4 @@ impl Entries {
             .find(|entry| entry.tries.is_none())
             .ok_or_else(|| InstallError::no_way_back(&self.running))
     }
-}
-
-/// Gives an entry another counter, durably.
-pub(crate) fn rename(io: &dyn Io, from: &BootEntry, to: &BootEntry) -> Result<(), InstallError> {
-    if from == to {
-        return Ok(());
-    }
-    let (from, to) = (from.to_string(), to.to_string());
-    io.rename_entry(&from, &to)
-        .map_err(InstallError::esp(format!("rename {from} to {to}")))?;
-    io.flush_entries().map_err(InstallError::esp("flush the renaming"))
 }

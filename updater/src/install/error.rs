@@ -2,6 +2,7 @@
 
 use std::io;
 
+use twinhull_layout::table::TableError;
 use twinhull_layout::{BootEntry, RootHash, Slot, Version};
 use twinhull_payload::{ApplyError, HeaderError};
 use twinhull_trust::{FetchError, TrustError};
@@ -157,7 +158,7 @@ pub enum InstallError {
     },
     /// The partition table cannot be used.
     #[error(transparent)]
-    Table(#[from] twinhull_layout::table::TableError),
+    Table(#[from] TableError),
     /// The EFI system partition failed.
     #[error("cannot {action} on the EFI system partition: {source}")]
     Esp {
@@ -175,6 +176,14 @@ impl InstallError {
         match self {
             Self::Trust(error) => trust_code(error),
             Self::Running { .. } => "running",
+            // What cannot be read is no wrong table and no wrong content.
+            Self::Tree(_)
+            | Self::Disk { .. }
+            | Self::Table(TableError::Io { .. })
+            | Self::ReadBack {
+                source: VerifyError::ReadHash { .. } | VerifyError::ReadData { .. },
+                ..
+            } => "disk",
             Self::NoActiveSlot { .. } | Self::Table(_) => "partition-table",
             Self::NoWayBack { .. } => "no-way-back",
             Self::TooFar { .. } => "too-far",
@@ -197,7 +206,6 @@ impl InstallError {
             Self::RootHash { .. } => "root-hash",
             Self::ReadBack { .. } => "read-back",
             Self::KernelHash { .. } => "kernel-hash",
-            Self::Tree(_) | Self::Disk { .. } => "disk",
             Self::Esp { .. } => "esp",
         }
     }
@@ -210,6 +218,27 @@ impl InstallError {
     pub(super) fn esp(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let action = action.into();
         move |source| Self::Esp { action, source }
+    }
+
+    /// The same for a payload whose base and target are files on the EFI system partition, and not on the boot disk.
+    pub(super) fn on_esp(self) -> Self {
+        match self {
+            Self::Apply {
+                source: ApplyError::ReadTarget { source, .. } | ApplyError::WriteTarget { source, .. },
+                ..
+            } => Self::Esp {
+                action: "write the kernel image".to_owned(),
+                source,
+            },
+            Self::Apply {
+                source: ApplyError::ReadBase { source, .. },
+                ..
+            } => Self::Esp {
+                action: "read the running kernel image".to_owned(),
+                source,
+            },
+            other => other,
+        }
     }
 
     pub(super) fn disk(action: &'static str) -> impl FnOnce(io::Error) -> Self {

@@ -55,7 +55,8 @@ fn content(
             timer.at(offset + bytes.len() as u64);
             Ok(())
         },
-    )?;
+    )
+    .map_err(InstallError::on_esp)?;
     io.flush_entry(name)
         .map_err(InstallError::esp("flush the kernel image"))?;
     let found = stream::hash(io, name, target)?;

@@ -12,6 +12,7 @@
 //!    is flushed and compared, and gets its first sector ([`head`] says why): committed.
 
 mod allowance;
+mod aside;
 mod entries;
 mod error;
 mod head;
@@ -29,7 +30,7 @@ use twinhull_layout::{BootEntry, Version};
 use twinhull_trust::ReleaseDocument;
 
 pub use allowance::MaxFetch;
-pub(crate) use entries::rename as rename_entry;
+pub(crate) use aside::set_aside;
 pub use entries::{Entries, our_entries};
 pub use error::InstallError;
 pub(crate) use read_back::verify_slot;

@@ -22,6 +22,8 @@ pub struct HostIo {
     sector_size: u64,
     root: File,
     entries: PathBuf,
+    boot_disk: BootDisk,
+    paths: Paths,
 }
 
 /// A device cannot be opened.
@@ -64,6 +66,8 @@ impl HostIo {
             sector_size: disk.sector_size,
             root: open(&disk.root, OpenOptions::new().read(true))?,
             entries: paths.esp().join(ENTRIES),
+            boot_disk: disk.clone(),
+            paths: paths.clone(),
         })
     }
 
@@ -102,6 +106,8 @@ impl Io for HostIo {
     }
 
     fn entries(&self) -> io::Result<Vec<String>> {
+        // The first thing that is asked of the EFI system partition, whatever is to be done to it.
+        self.boot_disk.has(&self.entries, &self.paths)?;
         fs::read_dir(&self.entries)?
             .take(MAX_ENTRIES)
             .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
@@ -136,14 +142,6 @@ impl Io for HostIo {
         let file = File::open(self.entry(name))?;
         file.sync_all()?;
         block_cache::forget(&file, 0, file.metadata()?.len())
-    }
-
-    fn rename_entry(&self, from: &str, to: &str) -> io::Result<()> {
-        let to = self.entry(to);
-        if to.exists() {
-            return Err(io::Error::from(io::ErrorKind::AlreadyExists));
-        }
-        fs::rename(self.entry(from), to)
     }
 
     fn remove_entry(&self, name: &str) -> io::Result<()> {

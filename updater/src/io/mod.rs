@@ -45,11 +45,9 @@ pub trait Io: Sync {
     fn write_entry(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Brings the content of a file there to the medium, and makes the next read of it come from there.
     fn flush_entry(&self, name: &str) -> io::Result<()>;
-    /// Renames a file there; `to` is not there yet.
-    fn rename_entry(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file there.
     fn remove_entry(&self, name: &str) -> io::Result<()>;
-    /// Brings creations, renames and removals there to the medium.
+    /// Brings creations and removals there to the medium.
     fn flush_entries(&self) -> io::Result<()>;
 
     /// Three PARTUUIDs that nobody has yet.

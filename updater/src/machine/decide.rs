@@ -188,6 +188,7 @@ impl Machine<'_> {
             Turn::Now => {}
         }
         if staged.as_ref() == Some(&version) {
+            self.known.withdrawn = false;
             self.checked(Some(version), None);
             self.live.failures = 0;
             return self.advance();
@@ -197,6 +198,7 @@ impl Machine<'_> {
         self.checked(Some(version.clone()), refusal.clone());
         if let Some(staged) = staged.filter(|_| current || refusal.is_some()) {
             // What is staged is no longer offered: it must not boot.
+            self.known.withdrawn = true;
             self.effects.push(Effect::Discard(staged));
         } else if let Some(problem) = refusal {
             let version = Some(version);
@@ -215,7 +217,9 @@ impl Machine<'_> {
     }
 
     /// Why nothing is installed for now, though the release itself is not known to be bad: several before it were.
-    fn setback(&self) -> Option<Problem> {
+    fn setback(&mut self) -> Option<Problem> {
+        // A clock that ran ahead when it failed must not keep this host waiting until then.
+        self.known.last_setback = self.known.last_setback.map(|last| last.min(self.now.wall));
         let doublings = self.known.setbacks.checked_sub(2)?;
         let wait = FIRST_SETBACK
             .saturating_mul(1 << doublings.min(16))
@@ -253,6 +257,7 @@ impl Machine<'_> {
         // An install takes minutes, and the lock is never held while waiting.
         self.stand_down();
         self.live.waiting = None;
+        self.known.withdrawn = false;
         self.known.attempt = Some(Attempt {
             version: version.clone(),
             since: self.now.wall,
@@ -348,7 +353,9 @@ impl Machine<'_> {
             times.push(self.live.next_check);
         }
         match self.known.attempt.as_ref().map(|attempt| attempt.stage) {
-            Some(Stage::Staged) if self.wants_reboot() && !self.undoes_hooks() => times.push(self.live.next_try),
+            Some(Stage::Staged) if self.known.withdrawn || self.wants_reboot() && !self.undoes_hooks() => {
+                times.push(self.live.next_try);
+            }
             Some(Stage::Rebooting) => times = vec![self.now.uptime + REBOOT_PATIENCE],
             _ => {}
         }

@@ -15,6 +15,8 @@ pub(super) struct Story {
     pub(super) rules: Rules,
     pub(super) uptime: Duration,
     pub(super) effects: Vec<Effect>,
+    /// Whether the running release's entry was set aside.
+    pub(super) aside: bool,
 }
 
 pub(super) fn version(text: &str) -> Version {
@@ -41,6 +43,7 @@ impl Story {
             },
             uptime: Duration::ZERO,
             effects: Vec::new(),
+            aside: false,
         }
     }
 
@@ -88,6 +91,7 @@ impl Story {
         self.tell(Event::Seen(Ok(Seen {
             running: version(running),
             trial,
+            aside: self.aside,
             others: others.iter().map(|name| name.parse().unwrap()).collect(),
             unhealthy: Some((version("1.1.0"), "unit x.service is failed".to_owned())),
         })))
@@ -450,8 +454,16 @@ fn nothing_is_installed_over_a_slot_that_is_to_be_gone_back_to() {
     story.wake().waits("rollback-pending");
     story.tell(Event::Asked { retry: false }).waits("rollback-pending");
     // Until the reboot the running entry has a counter of zero; that is no trial.
-    story.boot("1.0.0", true, &["p_0.9.0.efi"]);
-    assert!(!story.live.trial);
+    for counter_of_zero in [true, false] {
+        story.aside = true;
+        story.boot("1.0.0", counter_of_zero, &["p_0.9.0.efi"]);
+        assert!(!story.live.trial);
+        assert!(
+            story.known.rollback.is_some(),
+            "with or without room for a copy of the entry"
+        );
+    }
+    story.aside = false;
     story.boot("0.9.0", false, &["p_1.0.0+0-0.efi"]);
     assert_eq!(story.known.rollback, None);
     assert!(matches!(

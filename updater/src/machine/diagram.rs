@@ -112,7 +112,8 @@ impl Place {
                     attempt,
                     known.lock,
                     known.prepared,
-                    known.halted
+                    known.halted,
+                    known.withdrawn
                 ),
                 (known.failed.len(), known.setbacks.min(1), known.rollback.is_some()),
                 (live.trial, live.settled, live.standing_down, live.running.is_some()),
@@ -233,6 +234,7 @@ impl Place {
             Runs::OldAgain => (0, &["p_1.1.0+0-3.efi"]),
         };
         Seen {
+            aside: false,
             running: version(running),
             trial: self.runs == Runs::NewOnTrial,
             others: others.iter().filter_map(|name| name.parse().ok()).collect(),

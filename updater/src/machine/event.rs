@@ -46,6 +46,8 @@ pub struct Seen {
     pub running: Version,
     /// Whether its boot entry still has a counter.
     pub trial: bool,
+    /// Whether it has no entry that would boot again: somebody has set it aside.
+    pub aside: bool,
     /// The boot entries of other releases.
     pub others: Vec<BootEntry>,
     /// What the last failed health check said, and of which release.
@@ -123,7 +125,16 @@ impl Problem {
     pub fn is_fault(&self) -> bool {
         matches!(
             self.code.as_str(),
-            "network" | "disk" | "esp" | "state" | "partition-table" | "read-back" | "reboot-failed"
+            "network"
+                | "disk"
+                | "esp"
+                | "state"
+                | "partition-table"
+                | "base-damaged"
+                | "root-hash"
+                | "kernel-hash"
+                | "read-back"
+                | "reboot-failed"
         )
     }
 }

@@ -34,6 +34,7 @@ impl Machine<'_> {
         reboots
             && self.known.staged().is_some()
             && !self.known.halted
+            && !self.known.withdrawn
             && self.held().is_none()
             && self.known.rollback.is_none()
             && self.live.settled
@@ -51,6 +52,12 @@ impl Machine<'_> {
         let Some(staged) = self.known.staged().map(|attempt| attempt.version.clone()) else {
             return;
         };
+        if self.known.withdrawn {
+            if self.due(self.live.next_try) {
+                self.effects.push(Effect::Discard(staged));
+            }
+            return;
+        }
         // Also when the repository cannot be asked at the moment: a halt ends when the channel says so.
         if self.known.halted {
             return;
@@ -240,10 +247,16 @@ impl Machine<'_> {
                     self.known
                         .record(self.now.wall, RecordKind::Discarded { version, reason });
                 }
+                self.known.withdrawn = false;
                 self.live.waiting = None;
                 self.stand_down();
             }
-            Err(problem) => self.live.wait(self.now.wall, problem),
+            Err(problem) => {
+                self.live.next_try = self.now.uptime + self.now.jittered(self.rules.retry);
+                self.live.wait(self.now.wall, problem);
+                // Nobody waits for a reboot that will not come.
+                self.stand_down();
+            }
         }
     }
 }

@@ -178,6 +178,33 @@ fn hold_stops_installs_and_reboots_until_it_ends() {
 }
 
 #[test]
+fn withdrawn_release_that_cannot_be_taken_out_is_not_booted_and_is_tried_again() {
+    let mut story = Story::staged(Strategy::Immediate);
+    story.offer("1.0.0");
+    story.expect(&[Effect::Discard(version("1.1.0"))]);
+    story.tell(Event::Discarded(Err(problem("esp")))).waits("esp");
+    // Neither time nor a repository that is out of reach changes anything about that.
+    story.wake().expect(&[Effect::Discard(version("1.1.0"))]);
+    story.tell(Event::Discarded(Err(problem("esp"))));
+    story.uptime += Duration::from_hours(2);
+    story.tell(Event::Woke).expect(&[Effect::Check]);
+    story.tell(Event::Checked(Err(problem("network"))));
+    story.expect(&[Effect::Discard(version("1.1.0"))]);
+    story.tell(Event::Discarded(Ok(()))).expect(&[]);
+    assert_eq!(story.known.attempt, None);
+    assert!(!story.known.withdrawn);
+}
+
+#[test]
+fn withdrawn_release_that_is_offered_again_is_booted_after_all() {
+    let mut story = Story::staged(Strategy::Immediate);
+    story.offer("1.0.0");
+    story.tell(Event::Discarded(Err(problem("esp"))));
+    story.uptime += Duration::from_hours(2);
+    story.offer("1.1.0").expect(&[Effect::Observe]);
+}
+
+#[test]
 fn release_withdrawn_while_staged_gives_everything_back() {
     let mut story = Story::staged(Strategy::Lock);
     story

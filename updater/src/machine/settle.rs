@@ -32,13 +32,14 @@ impl Machine<'_> {
             }
             None => {}
         }
+        self.known.withdrawn &= self.known.attempt.is_some();
         for entry in seen.others.iter().filter(|entry| entry.is_bad()) {
             if !self.known.failed.contains_key(&entry.version) {
                 self.failed(entry, seen.unhealthy.as_ref());
             }
         }
         if let Some(rollback) = self.known.rollback.take() {
-            if rollback.from == *running && seen.trial {
+            if rollback.from == *running && seen.aside {
                 self.known.rollback = Some(rollback);
             } else if rollback.from == *running {
                 // Written down, but cut before the entry was set aside.

@@ -40,6 +40,8 @@ pub struct Known {
     pub failed: BTreeMap<Version, Failure>,
     /// Whether the channel was halted when it could last be asked.
     pub halted: bool,
+    /// Whether the staged release is no longer offered, and could not be taken out of the other slot yet.
+    pub withdrawn: bool,
     /// The last look at the repository.
     pub last_check: Option<Check>,
     /// What happened, oldest first.

@@ -1,7 +1,8 @@
 //! A whole host in a folder, for the program itself: sysfs, disk image, boot entries, configuration.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -52,30 +53,89 @@ pub(crate) struct Host {
     pub(crate) folder: tempfile::TempDir,
 }
 
+/// What the kernel calls a disk and its partitions.
+#[derive(Clone, Copy)]
+pub(crate) struct DiskName {
+    pub(crate) disk: &'static str,
+    /// What is between that and the number of a partition.
+    pub(crate) between: &'static str,
+    /// Bytes of a logical sector.
+    pub(crate) sector: u64,
+}
+
+impl DiskName {
+    pub(crate) const VDA: Self = Self {
+        disk: "vda",
+        between: "",
+        sector: 512,
+    };
+
+    fn partition(self, number: u32) -> String {
+        format!("{}{}{number}", self.disk, self.between)
+    }
+
+    fn sysfs(self) -> String {
+        format!("sys/devices/pci/block/{}", self.disk)
+    }
+}
+
 impl Host {
     /// Booted into `active`, with `machine` as its disk and `trusted` as its trusted root.
     pub(crate) fn new(active: &Image, machine: &Machine, trusted: &[u8]) -> Self {
+        let host = Self::with_disk(DiskName::VDA, active, &machine.entries, trusted);
+        host.write("dev/vda", &machine.disk);
+        host
+    }
+
+    /// The same with a disk of that name, which is still to be put to `dev`.
+    pub(crate) fn with_disk(
+        name: DiskName,
+        active: &Image,
+        entries: &BTreeMap<String, Vec<u8>>,
+        trusted: &[u8],
+    ) -> Self {
         let host = Self {
             folder: tempfile::tempdir().unwrap(),
         };
-        host.write("dev/vda", &machine.disk);
-        for (name, content) in &machine.entries {
+        fs::create_dir_all(host.at("dev")).unwrap();
+        for (name, content) in entries {
             host.write(&format!("efi/EFI/Linux/{name}"), content);
         }
         host.write("usr/share/twinhull/root.json", trusted);
         host.write("etc/machine-id", b"00112233445566778899aabbccddeeff\n");
-        host.write("sys/devices/pci/block/vda/queue/logical_block_size", b"512\n");
-        host.write("sys/devices/pci/block/vda/vda2/partition", b"2\n");
+        let sector = format!("{}\n", name.sector);
+        host.add_disk(name);
+        host.write(&format!("{}/queue/logical_block_size", name.sysfs()), sector.as_bytes());
         host.write("sys/block/dm-0/dm/name", b"root\n");
         fs::create_dir_all(host.at("sys/block/dm-0/slaves")).unwrap();
+        let root = name.partition(2);
         symlink(
-            host.at("sys/devices/pci/block/vda/vda2"),
-            host.at("sys/block/dm-0/slaves/vda2"),
+            host.at(&format!("{}/{root}", name.sysfs())),
+            host.at(&format!("sys/block/dm-0/slaves/{root}")),
         )
         .unwrap();
+        host.mount_esp_from(name);
         host.script("systemctl", "echo \"$@\" >> \"$(dirname \"$0\")/systemctl.log\"");
         host.boot(active);
         host
+    }
+
+    /// A disk with partitions in sysfs.
+    pub(crate) fn add_disk(&self, name: DiskName) {
+        for number in [1, 2] {
+            let folder = format!("{}/{}", name.sysfs(), name.partition(number));
+            self.write(&format!("{folder}/partition"), format!("{number}\n").as_bytes());
+        }
+    }
+
+    /// The EFI system partition is that of the disk `name`.
+    pub(crate) fn mount_esp_from(&self, name: DiskName) {
+        let device = fs::metadata(self.folder.path()).unwrap().dev();
+        let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
+        let link = self.at(&format!("sys/dev/block/{major}:{minor}"));
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        let _ = fs::remove_file(&link);
+        symlink(self.at(&format!("{}/{}", name.sysfs(), name.partition(1))), link).unwrap();
     }
 
     /// The next boot: another release runs, and what ends with a boot is gone.

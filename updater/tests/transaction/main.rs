@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod crash;
+mod disks;
+mod faults;
 mod footprint;
 mod host;
 mod oracle;

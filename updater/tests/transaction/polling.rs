@@ -16,7 +16,7 @@ use twinhull_trust::{Client, Fetcher, SystemClock};
 use twinhull_updater::config;
 use twinhull_updater::http::{Http, HttpRepository};
 
-use crate::world::{ARCH, Files, Signed, images, product, release, version};
+use crate::world::{ARCH, Signed, folder as folder_of, images, product, release, version};
 
 /// nginx on a folder.
 struct Nginx {
@@ -120,20 +120,7 @@ fn figures() {
     let root = signed.root();
 
     // Verification alone: a host that has never been here, with a repository in memory.
-    let mut content = std::collections::BTreeMap::new();
-    let mut waiting = vec![signed.folder.clone()];
-    while let Some(next) = waiting.pop() {
-        for entry in fs::read_dir(next).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                waiting.push(path);
-            } else {
-                let name = path.strip_prefix(&signed.folder).unwrap().display().to_string();
-                content.insert(name, fs::read(path).unwrap());
-            }
-        }
-    }
-    let mut memory = Files::new(content);
+    let mut memory = folder_of(&signed.folder);
     let before = cpu_hundredths();
     for number in 0..HOSTS {
         look(&folder.path().join(format!("host-{number}")), &root, &mut memory);

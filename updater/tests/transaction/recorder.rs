@@ -28,9 +28,69 @@ pub(crate) enum Op {
 }
 
 impl Op {
+    /// Half of a write, in whole sectors: within one of them a write to a place that is allocated is not cut short.
+    fn half(&self) -> Option<Self> {
+        let half = |bytes: &[u8]| bytes[..bytes.len() / 2 / 512 * 512].to_vec();
+        match self {
+            Self::WriteDisk(offset, bytes) => Some(Self::WriteDisk(*offset, half(bytes))),
+            Self::WriteEntry(name, offset, bytes) if bytes.len() > 512 => {
+                Some(Self::WriteEntry(name.clone(), *offset, half(bytes)))
+            }
+            _ => None,
+        }
+    }
+
     pub(crate) fn is_flush(&self) -> bool {
         matches!(self, Self::FlushDisk | Self::FlushEntry(_) | Self::FlushEntries)
     }
+}
+
+/// Everything the agent asks of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    ReadDisk,
+    WriteDisk,
+    FlushDisk,
+    Forget,
+    ReadRoot,
+    List,
+    Space,
+    Size,
+    ReadEntry,
+    Create,
+    WriteEntry,
+    FlushEntry,
+    Remove,
+    FlushEntries,
+}
+
+impl Effect {
+    fn of(op: &Op) -> Self {
+        match op {
+            Op::WriteDisk(..) => Self::WriteDisk,
+            Op::FlushDisk => Self::FlushDisk,
+            Op::Forget(..) => Self::Forget,
+            Op::Create(_) => Self::Create,
+            Op::WriteEntry(..) => Self::WriteEntry,
+            Op::FlushEntry(_) => Self::FlushEntry,
+            Op::Remove(_) => Self::Remove,
+            Op::FlushEntries => Self::FlushEntries,
+            Op::Rename(..) => unreachable!("the agent renames nothing"),
+        }
+    }
+}
+
+/// Something that goes wrong.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fault {
+    pub(crate) effect: Effect,
+    /// The first that fails is the one with this number.
+    pub(crate) at: usize,
+    pub(crate) errno: i32,
+    /// Whether all those after it fail, too.
+    pub(crate) lasting: bool,
+    /// Whether a write that fails has done half of its work.
+    pub(crate) short: bool,
 }
 
 /// Disk and boot entries as they are.
@@ -58,8 +118,8 @@ pub(crate) struct Recorder {
     root: Vec<u8>,
     /// Blocks of the running root that dm-verity refuses to give.
     pub(crate) damaged_root: Option<std::ops::Range<u64>>,
-    /// The change with this number fails, and does nothing.
-    pub(crate) fail_at: Option<(usize, io::ErrorKind)>,
+    /// What goes wrong.
+    pub(crate) fault: Option<Fault>,
     /// Byte of the disk that is another one on the medium than it was in memory.
     pub(crate) rot: Option<u64>,
     /// The same for the kernel image.
@@ -71,7 +131,8 @@ pub(crate) struct Recorder {
 struct Inner {
     machine: Machine,
     log: Vec<Op>,
-    attempts: usize,
+    /// How often the effect of the fault was met.
+    met: usize,
 }
 
 impl Recorder {
@@ -80,11 +141,11 @@ impl Recorder {
             inner: Mutex::new(Inner {
                 machine,
                 log: Vec::new(),
-                attempts: 0,
+                met: 0,
             }),
             root: running.root.clone(),
             damaged_root: None,
-            fail_at: None,
+            fault: None,
             rot: None,
             rot_kernel: false,
             esp: ESP,
@@ -100,15 +161,38 @@ impl Recorder {
         self.inner.lock().unwrap().machine.clone()
     }
 
-    fn change(&self, op: Op) -> io::Result<()> {
+    /// The changes since the last time.
+    pub(crate) fn take_log(&self) -> Vec<Op> {
+        std::mem::take(&mut self.inner.lock().unwrap().log)
+    }
+
+    /// Whether the fault was there to be met.
+    pub(crate) fn fault_was_met(&self) -> bool {
+        let met = self.inner.lock().unwrap().met;
+        self.fault.is_some_and(|fault| met > fault.at)
+    }
+
+    fn meet(&self, effect: Effect) -> io::Result<()> {
+        let Some(fault) = self.fault.filter(|fault| fault.effect == effect) else {
+            return Ok(());
+        };
         let mut inner = self.inner.lock().unwrap();
-        let number = inner.attempts;
-        inner.attempts += 1;
-        if let Some((at, kind)) = self.fail_at
-            && number >= at
-        {
-            return Err(io::Error::from(kind));
+        let number = inner.met;
+        inner.met += 1;
+        if number == fault.at || fault.lasting && number > fault.at {
+            return Err(io::Error::from_raw_os_error(fault.errno));
         }
+        Ok(())
+    }
+
+    fn change(&self, op: Op) -> io::Result<()> {
+        if let Err(error) = self.meet(Effect::of(&op)) {
+            if let Some(part) = self.fault.filter(|fault| fault.short).and_then(|_| op.half()) {
+                apply(&mut self.inner.lock().unwrap().machine, &part)?;
+            }
+            return Err(error);
+        }
+        let mut inner = self.inner.lock().unwrap();
         apply(&mut inner.machine, &op)?;
         inner.log.push(op);
         Ok(())
@@ -157,6 +241,7 @@ impl Io for Recorder {
     }
 
     fn read_disk(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.meet(Effect::ReadDisk)?;
         read(&self.inner.lock().unwrap().machine.disk, offset, buffer)
     }
 
@@ -177,6 +262,7 @@ impl Io for Recorder {
     }
 
     fn read_root(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.meet(Effect::ReadRoot)?;
         let end = offset + buffer.len() as u64;
         match &self.damaged_root {
             Some(damage) if damage.start < end && offset < damage.end => Err(io::Error::from_raw_os_error(5)),
@@ -185,22 +271,26 @@ impl Io for Recorder {
     }
 
     fn entries(&self) -> io::Result<Vec<String>> {
+        self.meet(Effect::List)?;
         Ok(self.inner.lock().unwrap().machine.entries.keys().cloned().collect())
     }
 
     fn free_for_entries(&self) -> io::Result<u64> {
+        self.meet(Effect::Space)?;
         let inner = self.inner.lock().unwrap();
         let used: usize = inner.machine.entries.values().map(Vec::len).sum();
         Ok(self.esp.saturating_sub(used as u64))
     }
 
     fn entry_size(&self, name: &str) -> io::Result<u64> {
+        self.meet(Effect::Size)?;
         let inner = self.inner.lock().unwrap();
         let file = inner.machine.entries.get(name).ok_or(io::ErrorKind::NotFound)?;
         Ok(file.len() as u64)
     }
 
     fn read_entry(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.meet(Effect::ReadEntry)?;
         let inner = self.inner.lock().unwrap();
         read(
             inner.machine.entries.get(name).ok_or(io::ErrorKind::NotFound)?,
@@ -223,10 +313,6 @@ impl Io for Recorder {
             self.inner.lock().unwrap().machine.entries.get_mut(name).unwrap()[1000] ^= 1;
         }
         Ok(())
-    }
-
-    fn rename_entry(&self, from: &str, to: &str) -> io::Result<()> {
-        self.change(Op::Rename(from.to_owned(), to.to_owned()))
     }
 
     fn remove_entry(&self, name: &str) -> io::Result<()> {

@@ -1,7 +1,5 @@
 //! What is refused, each with its own code, and what a refusal leaves behind: nothing.
 
-use std::io;
-
 use twinhull_trust::{PayloadRef, ReleaseDocument};
 use twinhull_updater::install::{InstallError, MaxFetch, install};
 use twinhull_updater::machine::Installed;
@@ -390,38 +388,4 @@ fn disk_that_does_not_hold_what_runs_is_not_touched() {
     machine.disk[end - 4096..].fill(0);
     case.io = Recorder::new(machine, &case.images[1]);
     case.refused_untouched("partition-table");
-}
-
-#[test]
-fn no_error_at_any_step_costs_the_way_back() {
-    let images = images();
-    let (document, files) = release(&images[2], Some(&images[1]));
-    let start = Machine::new(&images[1], Some(&images[0]));
-    let mut failures = 0;
-    for at in 0.. {
-        let mut io = Recorder::new(start.clone(), &images[1]);
-        let kind = if at % 2 == 0 {
-            io::ErrorKind::StorageFull
-        } else {
-            io::ErrorKind::Other
-        };
-        io.fail_at = Some((at, kind));
-        let mut repository = Files::new(files.clone());
-        let outcome = install(&io, &mut repository, &images[1].running(), &document, &mut |_| {});
-        let Err(error) = outcome else { break };
-        failures += 1;
-        assert!(matches!(error.code(), "disk" | "esp"), "{at}: {error}");
-        let machine = io.machine();
-        // Between the first sector and its flush both outcomes are right, and the agent cannot know which it was.
-        let entry = machine.entries.get(&images[2].fresh_entry());
-        let committed = entry.is_some_and(|content| content.starts_with(b"MZ"));
-        let expected = if committed { "1.1.0" } else { "1.0.0" };
-        assert_eq!(oracle::boots(&machine, &images), Ok(version(expected)), "{at}: {error}");
-
-        // The disk is well again.
-        let io = Recorder::new(machine, &images[1]);
-        install(&io, &mut repository, &images[1].running(), &document, &mut |_| {}).unwrap();
-        assert_eq!(oracle::boots(&io.machine(), &images), Ok(version("1.1.0")));
-    }
-    assert!(failures > 20, "{failures}");
 }

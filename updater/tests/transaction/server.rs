@@ -1,6 +1,6 @@
 //! An HTTP server for one test: a folder of static files, and a reboot lock that answers as it is told.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::ops::Range;
@@ -15,9 +15,42 @@ pub(crate) struct Server {
     shared: Arc<Mutex<Shared>>,
 }
 
+/// How the server is today.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Mood {
+    #[default]
+    Well,
+    /// Every answer is 500.
+    Fails,
+    /// Every second answer is 500.
+    FlipFlop,
+    /// Every answer is a redirect to itself.
+    Circle,
+    /// Takes the request and hangs up.
+    Closes,
+    /// Hangs up in the middle of every answer.
+    BreaksOff,
+    /// A byte a second.
+    Drips,
+}
+
+/// How the lock server is today.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Lock {
+    #[default]
+    Grants,
+    /// Writes the holder down, and hangs up before it says so.
+    DiesAfterGranting,
+}
+
 #[derive(Default)]
 struct Shared {
     folder: PathBuf,
+    mood: Mood,
+    answers: usize,
+    lock: Lock,
+    /// Who holds the lock, by id.
+    holders: BTreeSet<String>,
     /// Answers to requests for the lock, each once; then granted.
     refusals: VecDeque<String>,
     /// Requests to the lock server so far.
@@ -47,6 +80,18 @@ impl Server {
     /// The next request for the lock is refused with this value.
     pub(crate) fn refuse(&self, value: &str) {
         self.shared.lock().unwrap().refusals.push_back(value.to_owned());
+    }
+
+    pub(crate) fn set_mood(&self, mood: Mood) {
+        self.shared.lock().unwrap().mood = mood;
+    }
+
+    pub(crate) fn set_lock(&self, lock: Lock) {
+        self.shared.lock().unwrap().lock = lock;
+    }
+
+    pub(crate) fn holders(&self) -> BTreeSet<String> {
+        self.shared.lock().unwrap().holders.clone()
     }
 
     pub(crate) fn lock_requests(&self) -> Vec<String> {
@@ -90,17 +135,47 @@ fn serve(mut stream: TcpStream, shared: &Mutex<Shared>) {
         return;
     }
     let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
-    let (status, answer) = match path.strip_prefix("/lock/v1/") {
-        Some(request) => lock(request, &mut shared.lock().unwrap()),
-        None => file(
-            &shared.lock().unwrap().folder.join(path.trim_start_matches('/')),
-            from..to,
-        ),
+    let mut mood = Mood::Well;
+    let (status, mut answer) = {
+        let mut shared = shared.lock().unwrap();
+        if let Some(request) = path.strip_prefix("/lock/v1/") {
+            let answer = lock(request, &body, &mut shared);
+            if shared.lock == Lock::DiesAfterGranting {
+                return;
+            }
+            answer
+        } else {
+            shared.answers += 1;
+            mood = shared.mood;
+            if mood == Mood::FlipFlop {
+                mood = [Mood::Well, Mood::Fails][shared.answers % 2];
+            }
+            file(&shared.folder.join(path.trim_start_matches('/')), from..to)
+        }
+    };
+    let status = match mood {
+        Mood::Fails => "500 Internal Server Error".to_owned(),
+        Mood::Circle => format!("302 Found\r\nLocation: {path}"),
+        Mood::Closes => return,
+        _ => status.to_owned(),
     };
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         answer.len()
     );
+    if mood == Mood::BreaksOff {
+        answer.truncate(answer.len() / 2);
+    }
+    if mood == Mood::Drips {
+        let _ = stream.write_all(head.as_bytes());
+        let drip = |byte: &u8| {
+            thread::sleep(std::time::Duration::from_secs(1));
+            stream.write_all(&[*byte])
+        };
+        // Until the client has had enough.
+        let _ = answer.iter().try_for_each(drip);
+        return;
+    }
     // The client may have seen enough.
     let _ = stream
         .write_all(head.as_bytes())
@@ -118,20 +193,23 @@ fn file(path: &Path, range: Range<usize>) -> (&'static str, Vec<u8>) {
     }
 }
 
-fn lock(request: &str, shared: &mut Shared) -> (&'static str, Vec<u8>) {
+fn lock(request: &str, body: &[u8], shared: &mut Shared) -> (&'static str, Vec<u8>) {
     shared.lock_requests.push(request.to_owned());
+    let body: serde_json::Value = serde_json::from_slice(body).unwrap();
+    let id = body["client_params"]["id"].as_str().unwrap().to_owned();
     let refusal = if request == "pre-reboot" {
         shared.refusals.pop_front()
     } else {
         None
     };
-    match refusal {
-        Some(value) => (
-            "423 Locked",
-            serde_json::json!({"kind": "lock_held", "value": value})
-                .to_string()
-                .into_bytes(),
-        ),
-        None => ("200 OK", Vec::new()),
+    if let Some(value) = refusal {
+        let answer = serde_json::json!({"kind": "lock_held", "value": value});
+        return ("423 Locked", answer.to_string().into_bytes());
     }
+    if request == "pre-reboot" {
+        shared.holders.insert(id);
+    } else {
+        shared.holders.remove(&id);
+    }
+    ("200 OK", Vec::new())
 }

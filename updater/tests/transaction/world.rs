@@ -260,6 +260,24 @@ impl Repository for Files {
     }
 }
 
+/// All files below `path`, as a repository in memory.
+pub(crate) fn folder(path: &Path) -> Files {
+    let mut content = BTreeMap::new();
+    let mut waiting = vec![path.to_owned()];
+    while let Some(next) = waiting.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let found = entry.unwrap().path();
+            if found.is_dir() {
+                waiting.push(found);
+            } else {
+                let name = found.strip_prefix(path).unwrap().display().to_string();
+                content.insert(name, std::fs::read(found).unwrap());
+            }
+        }
+    }
+    Files::new(content)
+}
+
 /// A signed repository in a folder.
 pub(crate) struct Signed {
     pub(crate) folder: PathBuf,

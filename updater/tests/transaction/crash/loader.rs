@@ -22,6 +22,8 @@ pub(super) struct Boot {
     pub(super) release: usize,
     /// Tries left.
     pub(super) counter: Option<u32>,
+    /// All that the boot menu offers: release and tries left, the best first.
+    pub(super) offered: Vec<(usize, Option<u32>)>,
 }
 
 struct Entry {
@@ -142,5 +144,6 @@ pub(super) fn boots(disk: &Image, releases: &[Release]) -> Result<Boot, String> 
     Ok(Boot {
         release: first.release,
         counter: first.counter,
+        offered: found.iter().map(|entry| (entry.release, entry.counter)).collect(),
     })
 }

@@ -6,7 +6,9 @@
 //! reaches the medium, else a sample; the last of them also torn between sectors and with garbage. Each such disk is judged by
 //! [`loader`], and the agent is started again on it. `docs/crash-testing.md` says what is modelled and what is not.
 
+mod folder;
 mod image;
+mod life;
 mod loader;
 mod vfat;
 
@@ -14,8 +16,12 @@ use std::collections::{BTreeMap, HashSet};
 
 use twinhull_trust::ReleaseDocument;
 use twinhull_updater::install::install;
+use twinhull_updater::io::Io;
+use twinhull_updater::machine::Known;
+use twinhull_updater::rollback;
 
 use image::Image as Disk;
+use life::Life;
 use loader::Boot;
 use vfat::Medium;
 
@@ -56,13 +62,45 @@ const CONTROL: Effort = Effort {
 struct Story {
     name: &'static str,
     images: [Image; 3],
-    install: Option<(ReleaseDocument, BTreeMap<String, Vec<u8>>)>,
+    /// What the agent does, if it is the agent that does it.
+    deed: Option<Deed>,
     start: Medium,
     log: Vec<Op>,
     /// What may boot at any time.
     may: fn(&Boot) -> bool,
     /// What boots once it is reported as done.
     ends: fn(&Boot) -> bool,
+}
+
+/// What the agent does, from the start or from what a cut has left.
+enum Deed {
+    Install(Box<ReleaseDocument>, BTreeMap<String, Vec<u8>>),
+    RollBack,
+}
+
+impl Deed {
+    /// The release that runs meanwhile.
+    fn running(&self) -> usize {
+        match self {
+            Self::Install(..) => 1,
+            Self::RollBack => 2,
+        }
+    }
+
+    fn does(&self, io: &dyn Io, images: &[Image; 3]) -> Result<(), String> {
+        let running = images[self.running()].running();
+        match self {
+            Self::Install(document, files) => {
+                let mut repository = Files::new(files.clone());
+                install(io, &mut repository, &running, document, &mut |_| {})
+                    .map(drop)
+                    .map_err(|error| error.to_string())
+            }
+            Self::RollBack => rollback::find(io, &running, &Known::default(), &mut |_| {})
+                .and_then(|way| rollback::take(io, &way))
+                .map_err(|error| error.to_string()),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -81,31 +119,66 @@ fn crowded(mut machine: Machine) -> Machine {
     machine
 }
 
-fn install_story(name: &'static str, start: impl Fn(&[Image; 3]) -> Machine, may: fn(&Boot) -> bool) -> Story {
-    let images = images();
-    let machine = crowded(start(&images));
-    let (document, files) = release(&images[2], Some(&images[1]));
-    let io = Recorder::new(machine.clone(), &images[1]);
-    let mut repository = Files::new(files.clone());
-    install(&io, &mut repository, &images[1].running(), &document, &mut |_| {}).unwrap();
+/// The agent does `deed` on `machine`.
+fn deed(
+    name: &'static str,
+    images: [Image; 3],
+    machine: Machine,
+    deed: Deed,
+    may: fn(&Boot) -> bool,
+    ends: fn(&Boot) -> bool,
+) -> Story {
+    let machine = crowded(machine);
+    let io = Recorder::new(machine.clone(), &images[deed.running()]);
+    deed.does(&io, &images).unwrap();
     let (_, log) = io.into_parts();
     Story {
         name,
         images,
-        install: Some((document, files)),
+        deed: Some(deed),
         start: Medium::new(&machine),
         log,
         may,
-        ends: |boot| boot.release == 2 && boot.counter == Some(3),
+        ends,
     }
+}
+
+fn install_story(name: &'static str, start: impl Fn(&[Image; 3]) -> Machine) -> Story {
+    let images = images();
+    let machine = start(&images);
+    let (document, files) = release(&images[2], Some(&images[1]));
+    deed(
+        name,
+        images,
+        machine,
+        Deed::Install(Box::new(document), files),
+        |boot| boot.release == 1 || (boot.release == 2 && boot.counter == Some(3)),
+        |boot| boot.release == 2 && boot.counter == Some(3),
+    )
 }
 
 /// 1.0.0 becomes 1.1.0, over a 0.9.0 that could still boot.
 fn update() -> Story {
-    install_story(
-        "update",
-        |images| Machine::new(&images[1], Some(&images[0])),
-        |boot| boot.release == 1 || (boot.release == 2 && boot.counter == Some(3)),
+    install_story("update", |images| Machine::new(&images[1], Some(&images[0])))
+}
+
+/// 1.1.0 is left for 1.0.0 by hand. It stays in the boot menu throughout.
+fn roll_back() -> Story {
+    let images = images();
+    let mut machine = Machine::new(&images[1], Some(&images[2]));
+    // So many that the name of the copy lies across two sectors that hold nothing of the entry itself.
+    for number in 1..6 {
+        machine
+            .entries
+            .insert(format!("letter-of-the-{number}.txt"), b"not ours".to_vec());
+    }
+    deed(
+        "rollback",
+        images,
+        machine,
+        Deed::RollBack,
+        |boot| boot.offered.iter().any(|(release, _)| *release == 2),
+        |boot| boot.release == 1 && boot.offered.contains(&(2, Some(0))),
     )
 }
 
@@ -119,12 +192,10 @@ fn retry() -> Story {
             .insert("twinhull-server_1.1.0+0-3.efi".to_owned(), kernel);
         machine
     };
-    install_story("retry", start, |boot| {
-        boot.release == 1 || (boot.release == 2 && boot.counter == Some(3))
-    })
+    install_story("retry", start)
 }
 
-/// An entry gets another name: by the loader, by systemd-bless-boot, or by `rollback`.
+/// An entry gets another name: by the loader, or by systemd-bless-boot.
 fn rename(name: &'static str, from: &str, to: &str, ends: fn(&Boot) -> bool) -> Story {
     let images = images();
     let mut machine = Machine::new(&images[1], Some(&images[2]));
@@ -133,7 +204,7 @@ fn rename(name: &'static str, from: &str, to: &str, ends: fn(&Boot) -> bool) -> 
     Story {
         name,
         images,
-        install: None,
+        deed: None,
         start: Medium::new(&crowded(machine)),
         log: vec![Op::Rename(from.to_owned(), to.to_owned()), Op::FlushEntries],
         may: |boot| boot.release > 0,
@@ -143,15 +214,15 @@ fn rename(name: &'static str, from: &str, to: &str, ends: fn(&Boot) -> bool) -> 
 
 fn stories() -> Vec<Story> {
     let (fresh, tried) = ("twinhull-server_1.1.0+3-0.efi", "twinhull-server_1.1.0+2-1.efi");
-    let (blessed, aside) = ("twinhull-server_1.1.0.efi", "twinhull-server_1.1.0+0-0.efi");
+    let blessed = "twinhull-server_1.1.0.efi";
     vec![
         update(),
+        roll_back(),
         retry(),
         rename("count", fresh, tried, |boot| boot.counter == Some(2)),
         rename("bless", tried, blessed, |boot| {
             boot.release == 2 && boot.counter.is_none()
         }),
-        rename("rollback", blessed, aside, |boot| boot.release == 1),
     ]
 }
 
@@ -258,10 +329,10 @@ impl Story {
                     match loader::boots(&disk, &self.images) {
                         Err(problem) => verdict.unbootable.push(told(problem)),
                         Ok(boot) if !(self.may)(&boot) => verdict.unbootable.push(told(format!("{boot:?} boots"))),
-                        Ok(boot) if boot.release == 1 && verdict.states % effort.rerun == 0 => {
-                            if let Some((document, files)) = &self.install {
+                        Ok(boot) if verdict.states % effort.rerun == 0 => {
+                            if let Some(deed) = self.deed.as_ref().filter(|deed| deed.running() == boot.release) {
                                 verdict.reruns += 1;
-                                if let Err(problem) = self.run_again(disk, document, files) {
+                                if let Err(problem) = self.run_again(disk, deed) {
                                     verdict.not_converged.push(told(problem));
                                 }
                             }
@@ -289,20 +360,13 @@ impl Story {
     }
 
     /// The agent started on what a cut left. A volume that the driver gave up on is mounted again, as at the next boot.
-    fn run_again(
-        &self,
-        disk: Disk,
-        document: &ReleaseDocument,
-        files: &BTreeMap<String, Vec<u8>>,
-    ) -> Result<(), String> {
+    fn run_again(&self, disk: Disk, deed: &Deed) -> Result<(), String> {
         let mut disk = disk;
         let mut outcome = Err("never run".to_owned());
         for _ in 0..3 {
             let mut medium = Medium::mount(disk);
-            let io = Recorder::new(medium.machine(), &self.images[1]);
-            let mut repository = Files::new(files.clone());
-            install(&io, &mut repository, &self.images[1].running(), document, &mut |_| {})
-                .map_err(|error| error.to_string())?;
+            let io = Recorder::new(medium.machine(), &self.images[deed.running()]);
+            deed.does(&io, &self.images)?;
             let (_, log) = io.into_parts();
             outcome = log.iter().try_for_each(|op| medium.step(op, &mut |_| {}));
             if outcome.is_ok() {
@@ -326,7 +390,7 @@ impl Story {
             log.remove(index);
             mutations.push((format!("{} without change {index}, {op:?}", self.name), index - 1, log));
         }
-        if self.install.is_none() {
+        if !matches!(self.deed, Some(Deed::Install(..))) {
             return mutations;
         }
         let steps = self.steps();
@@ -408,9 +472,29 @@ fn power_cut_anywhere_leaves_a_whole_release_that_boots_and_an_agent_that_goes_o
 
 #[test]
 fn every_flush_and_every_order_is_needed() {
-    let (count, missed) = unnoticed(&[update()]);
+    let (count, missed) = unnoticed(&[update(), roll_back()]);
     assert_eq!(missed, [""; 0], "of {count}");
     assert!(count >= 12, "{count}");
+}
+
+#[test]
+fn power_cut_in_the_agents_own_files_makes_it_forget_nothing() {
+    let life = Life::record();
+    let verdict = life.judge_recorded(REDUCED);
+    assert_eq!(verdict.forgotten, [""; 0]);
+    assert_eq!(verdict.not_converged, [""; 0]);
+    assert!(
+        verdict.states > 200 && verdict.reruns > 10,
+        "{} {}",
+        verdict.states,
+        verdict.reruns
+    );
+}
+
+#[test]
+fn every_flush_and_every_order_of_the_agents_own_files_is_needed() {
+    let (count, missed) = Life::record().unnoticed(CONTROL);
+    assert_eq!(missed, [""; 0], "of {count}");
 }
 
 /// `cargo xtask crash`.
@@ -435,7 +519,12 @@ fn full() {
         let running: Vec<_> = stories.iter().map(|story| work(story.name)).collect();
         running.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    let (mutations, missed) = unnoticed(&stories[..1]);
+    let life = Life::record();
+    let lived = life.judge_recorded(Effort { rerun: 20, ..REDUCED });
+    let (mut mutations, mut missed) = unnoticed(&stories[..2]);
+    let (more, also_missed) = life.unnoticed(CONTROL);
+    mutations += more;
+    missed.extend(also_missed);
     let sum = |of: fn(&Verdict) -> usize| judged.iter().map(of).sum::<usize>();
     for (story, verdict) in stories.iter().zip(&judged) {
         eprintln!(
@@ -446,14 +535,22 @@ fn full() {
             eprintln!("  {problem}");
         }
     }
+    eprintln!(
+        "{:10} {:7} states, agent started again on {}",
+        "own files", lived.states, lived.reruns
+    );
+    for problem in lived.forgotten.iter().chain(&lived.not_converged).take(5) {
+        eprintln!("  {problem}");
+    }
     for mutation in &missed {
         eprintln!("not noticed: {mutation}");
     }
     let figures = serde_json::json!({
-        "crash.states": sum(|verdict| verdict.states),
+        "crash.states": sum(|verdict| verdict.states) + lived.states,
         "crash.unbootable": sum(|verdict| verdict.unbootable.len()),
-        "crash.restarts": sum(|verdict| verdict.reruns),
-        "crash.not_converged": sum(|verdict| verdict.not_converged.len()),
+        "crash.floor_lost": lived.forgotten.len(),
+        "crash.restarts": sum(|verdict| verdict.reruns) + lived.reruns,
+        "crash.not_converged": sum(|verdict| verdict.not_converged.len()) + lived.not_converged.len(),
         "crash.mutations": mutations,
         "crash.mutations_caught": mutations - missed.len(),
     });
