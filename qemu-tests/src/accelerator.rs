@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::firmware::Firmware;
 use crate::machine::{Machine, Plan};
 use crate::pace::Pace;
+use crate::run_folder::RunFolder;
 
 /// What the firmware writes on the console when it looks for something to boot.
 const BOOT_MENU: &str = "BdsDxe:";
@@ -55,13 +56,13 @@ pub struct Proven {
 
 impl Proven {
     /// What was found, for people.
-    pub fn in_words(&self, pace: Pace) -> String {
+    pub fn in_words(&self, arch: Arch, pace: Pace) -> String {
         let because = match &self.kvm_refused {
             Some(reason) => format!("; kvm did not prove itself: {reason}"),
             None => String::new(),
         };
         format!(
-            "accelerator {} (firmware in {:.1} s, limits x {:.1}{because})",
+            "accelerator {} for {arch} (firmware in {:.1} s, limits x {:.1}{because})",
             self.accelerator,
             self.firmware_boot.as_secs_f64(),
             pace.factor()
@@ -101,13 +102,13 @@ impl FromStr for Choice {
     }
 }
 
-/// Finds the accelerator for `arch` by booting the firmware, in the private folder `folder` with logs in `logs`.
-pub async fn prove(choice: Choice, arch: Arch, folder: &Path, logs: &Path) -> Result<Proven> {
+/// Finds the accelerator for `arch` by booting the firmware.
+pub async fn prove(choice: Choice, arch: Arch, folders: &RunFolder) -> Result<Proven> {
     let native = std::env::consts::ARCH == arch.to_string();
     let mut kvm_refused = None;
     if choice == Choice::Force(Accelerator::Kvm) || (choice == Choice::Auto && native && Path::new("/dev/kvm").exists())
     {
-        match boot_firmware(Accelerator::Kvm, arch, folder, logs, PROOF).await {
+        match boot_firmware(Accelerator::Kvm, arch, folders, PROOF).await {
             Ok(firmware_boot) => {
                 return Ok(Proven {
                     accelerator: Accelerator::Kvm,
@@ -128,7 +129,7 @@ pub async fn prove(choice: Choice, arch: Arch, folder: &Path, logs: &Path) -> Re
             }
         }
     }
-    let firmware_boot = boot_firmware(Accelerator::Tcg, arch, folder, logs, EMULATED)
+    let firmware_boot = boot_firmware(Accelerator::Tcg, arch, folders, EMULATED)
         .await
         .map_err(|error| {
             if error.is_environment() {
@@ -147,27 +148,12 @@ pub async fn prove(choice: Choice, arch: Arch, folder: &Path, logs: &Path) -> Re
 }
 
 /// The time in which `accelerator` brings the firmware, without any disk, to its boot menu.
-async fn boot_firmware(
-    accelerator: Accelerator,
-    arch: Arch,
-    folder: &Path,
-    logs: &Path,
-    limit: Duration,
-) -> Result<Duration> {
+async fn boot_firmware(accelerator: Accelerator, arch: Arch, folders: &RunFolder, limit: Duration) -> Result<Duration> {
     let started = Instant::now();
+    let name = format!("firmware-{arch}-{accelerator}");
     let machine = Machine::start(Plan {
-        name: format!("firmware-{accelerator}"),
-        arch,
-        accelerator,
-        pace: Pace::measured(Duration::ZERO),
-        firmware: Firmware::find(arch)?,
-        disk: None,
-        write_log: None,
-        credentials: Vec::new(),
-        key: None,
         memory_mib: 256,
-        folder: folder.to_owned(),
-        logs: logs.to_owned(),
+        ..Plan::new(name, Firmware::find(arch)?, arch, accelerator, folders)
     })
     .await?;
     machine.wait_for_text(BOOT_MENU, 0, limit).await?;

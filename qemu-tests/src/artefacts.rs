@@ -6,6 +6,7 @@ use serde::Deserialize;
 use twinhull_layout::{Arch, Product, RootHash, Version};
 
 use crate::error::{Error, Result};
+use crate::tools;
 
 /// What the images are called.
 pub const PRODUCT: &str = "twinhull-server";
@@ -29,8 +30,12 @@ pub struct Image {
     pub disk: PathBuf,
     /// The unified kernel image.
     pub uki: PathBuf,
+    /// What it is a release of.
+    pub product: Product,
     /// Its version.
     pub version: Version,
+    /// What it runs on.
+    pub arch: Arch,
     /// The root hash of its root.
     pub root_hash: RootHash,
 }
@@ -66,8 +71,15 @@ impl Artefacts {
     }
 
     /// A program of ours: `twinhull` or `twinhull-lock`.
+    ///
+    /// Below the folder, beside this program, or where a shell finds it.
     pub fn program(&self, name: &str) -> Result<PathBuf> {
-        present(self.work.join("bin").join(name))
+        let here = self.work.join("bin").join(name);
+        let beside = std::env::current_exe()
+            .ok()
+            .and_then(|exe| Some(exe.parent()?.join(name)));
+        let known = [Some(here.clone()), beside, tools::find(name)].into_iter().flatten();
+        present(known.into_iter().find(|path| path.is_file()).unwrap_or(here))
     }
 
     /// The folder of the repository's secret keys.
@@ -83,8 +95,20 @@ impl Artefacts {
     /// The image of `version`, its description checked against its name.
     pub fn image(&self, version: &Version) -> Result<Image> {
         let folder = self.work.join("images").join(version.to_string());
-        let file = |kind: &str| present(folder.join(format!("{PRODUCT}_{version}_{}.{kind}", self.arch)));
-        let description = file("json")?;
+        let description = folder.join(format!("{PRODUCT}_{version}_{}.json", self.arch));
+        let image = Image::open(&description)?;
+        if image.product.as_str() != PRODUCT || image.version != *version || image.arch != self.arch {
+            let found = format!("describes {} {} for {}", image.product, image.version, image.arch);
+            return Err(Error::artefact(&description, found));
+        }
+        Ok(image)
+    }
+}
+
+impl Image {
+    /// The image that the builder described in the file `description` (`.json`), with its files beside it.
+    pub fn open(description: &Path) -> Result<Self> {
+        let description = present(description.to_owned())?;
         let size = std::fs::metadata(&description)
             .map_err(|error| Error::artefact(&description, error))?
             .len();
@@ -96,15 +120,13 @@ impl Artefacts {
         }
         let text = std::fs::read(&description).map_err(|error| Error::artefact(&description, error))?;
         let said: Description = serde_json::from_slice(&text).map_err(|error| Error::artefact(&description, error))?;
-        if said.product.as_str() != PRODUCT || said.version != *version || said.arch != self.arch {
-            let found = format!("describes {} {} for {}", said.product, said.version, said.arch);
-            return Err(Error::artefact(&description, found));
-        }
-        Ok(Image {
+        Ok(Self {
+            disk: present(description.with_extension("raw"))?,
+            uki: present(description.with_extension("efi"))?,
             description,
-            disk: file("raw")?,
-            uki: file("efi")?,
+            product: said.product,
             version: said.version,
+            arch: said.arch,
             root_hash: said.root.root_hash,
         })
     }

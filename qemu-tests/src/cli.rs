@@ -14,9 +14,9 @@ use twinhull_qemu::scenario;
     version,
     after_help = "\
 Examples:
-  twinhull-qemu test --work target/twinhull
-  twinhull-qemu test update refused --work target/twinhull --jobs 1 --keep
-  twinhull-qemu run target/twinhull/images/1.0.0/twinhull-server_1.0.0_x86_64.raw
+  twinhull-qemu test my-server.raw boots.toml updates.toml --html report.html
+  twinhull-qemu prove update refused --work target/twinhull --jobs 1 --keep
+  twinhull-qemu run my-server.raw
 
 Exit status: 0 all passed, 1 a scenario failed, 2 wrong usage, 3 a tool, artefact or right is missing, 130 interrupted."
 )]
@@ -28,13 +28,21 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run scenarios; those of every run when none is named
+    /// Play scenario files with an image
     Test(TestArguments),
+    /// Only say whether scenario files make sense
+    Check {
+        /// Scenario files (docs/scenario-file.md)
+        #[arg(required = true)]
+        scenarios: Vec<PathBuf>,
+    },
+    /// Run the scenarios that prove Twinhull; those of every run when none is named
+    Prove(ProveArguments),
     /// Show one whole update from the first boot to the blessed new release
     Demo(DemoArguments),
     /// Boot a private copy of an image with its console on this terminal
     Run(RunArguments),
-    /// List the scenarios
+    /// List the scenarios of `prove`
     List,
     /// List the network interfaces that guests can reach: only loopback
     Network,
@@ -42,6 +50,39 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct TestArguments {
+    /// A raw disk image, which is copied and not changed, then scenario files (docs/scenario-file.md)
+    #[arg(required = true, value_name = "IMAGE|SCENARIO.toml")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Folder for logs and, while they are needed, disks; it may hold images by version, keys and a repository as for `prove`
+    #[arg(long, value_name = "DIR", default_value = "qemu-work")]
+    pub(crate) work: PathBuf,
+    #[command(flatten)]
+    pub(crate) how: How,
+}
+
+impl TestArguments {
+    /// The image, if there is one, and the scenario files.
+    pub(crate) fn sorted(&self) -> Result<(Option<&PathBuf>, &[PathBuf]), String> {
+        let is_scenario = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "toml");
+        let (image, scenarios) = match self.files.split_first() {
+            Some((first, rest)) if !is_scenario(first) => (Some(first), rest),
+            _ => (None, &self.files[..]),
+        };
+        if let Some(other) = scenarios.iter().find(|path| !is_scenario(path)) {
+            return Err(format!(
+                "{} is no scenario file (.toml); an image comes first, and there is one at most",
+                other.display()
+            ));
+        }
+        if scenarios.is_empty() {
+            return Err("no scenario file (.toml) is named".to_owned());
+        }
+        Ok((image, scenarios))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProveArguments {
     /// Scenarios to run
     pub(crate) scenarios: Vec<String>,
     /// All scenarios, also those that otherwise run only when named
@@ -50,24 +91,34 @@ pub(crate) struct TestArguments {
     /// Folder of images, programs, keys and repository (docs/qemu-tests.md)
     #[arg(long, value_name = "DIR")]
     pub(crate) work: PathBuf,
-    /// The architecture of the images
-    #[arg(long, default_value_t = Arch::X86_64)]
-    pub(crate) arch: Arch,
-    /// Scenarios side by side; each needs two cores and 2 GiB
-    #[arg(long, value_name = "N", default_value = "2")]
-    pub(crate) jobs: NonZeroU8,
-    /// auto (kvm if it proves itself by booting the firmware), kvm or tcg
-    #[arg(long, value_name = "WHICH", default_value = "auto")]
-    pub(crate) accelerator: Choice,
     /// How many states that a power cut can leave are booted, beside all those that are only looked at
     #[arg(long, value_name = "N", default_value = "3")]
     pub(crate) power_cuts: u16,
+    #[command(flatten)]
+    pub(crate) how: How,
+}
+
+/// What is the same for all scenarios.
+#[derive(Debug, Args)]
+pub(crate) struct How {
+    /// The architecture of the images
+    #[arg(long, default_value_t = Arch::X86_64)]
+    pub(crate) arch: Arch,
+    /// Scenarios side by side, as far as memory allows [default: one for each core]
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroU8>,
+    /// auto (kvm if it proves itself by booting the firmware), kvm or tcg
+    #[arg(long, value_name = "WHICH", default_value = "auto")]
+    pub(crate) accelerator: Choice,
     /// Write the evidence here
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
     /// Write a `JUnit` report here
     #[arg(long, value_name = "FILE")]
     pub(crate) junit: Option<PathBuf>,
+    /// Write a page with steps, consoles and pictures here
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     /// Leave the machines' disks for a look
     #[arg(long)]
     pub(crate) keep: bool,
@@ -118,10 +169,30 @@ pub(crate) fn list() -> String {
 mod tests {
     use clap::CommandFactory as _;
 
-    use super::Cli;
+    use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_image_comes_first_or_not_at_all() {
+        let sorted = |words: &str| {
+            let cli = Cli::parse_from(["twinhull-qemu", "test"].into_iter().chain(words.split(' ')));
+            let Command::Test(arguments) = cli.command else {
+                return Err("another command".to_owned());
+            };
+            let (image, scenarios) = arguments.sorted()?;
+            Ok((image.cloned(), scenarios.len()))
+        };
+        assert_eq!(sorted("x.raw a.toml b.toml"), Ok((Some("x.raw".into()), 2)));
+        assert_eq!(sorted("a.toml"), Ok((None, 1)));
+        assert!(
+            sorted("a.toml x.raw")
+                .unwrap_err()
+                .contains("x.raw is no scenario file")
+        );
+        assert!(sorted("x.raw").unwrap_err().contains("no scenario file"));
     }
 }

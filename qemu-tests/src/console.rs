@@ -184,6 +184,13 @@ impl Filter {
     }
 }
 
+/// What a console has written, without control sequences.
+pub fn plain(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    Filter::default().plain(bytes, &mut text);
+    text
+}
+
 /// Whether these bytes can be the beginning of one longer UTF-8 character.
 fn is_beginning(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())

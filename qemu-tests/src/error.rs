@@ -156,7 +156,7 @@ pub enum Error {
     #[error("{server}: {reason}")]
     Server {
         /// Which one.
-        server: &'static str,
+        server: String,
         /// What happened.
         reason: String,
     },

@@ -22,25 +22,25 @@ use crate::steps::Board;
 pub async fn run(image: &Path, arch: Arch, choice: Choice, memory_mib: u32, work: &Path) -> Result<()> {
     let board = Board::new();
     let folders = RunFolder::create(work)?;
-    let proven = accelerator::prove(choice, arch, folders.sockets(), folders.logs()).await?;
+    let proven = accelerator::prove(choice, arch, &folders).await?;
     let pace = Pace::measured(proven.firmware_boot);
-    board.line(&proven.in_words(pace));
+    board.line(&proven.in_words(arch, pace));
     let (key, public_key) = login_key::make(folders.sockets()).await?;
     let disk = folders.disks().join("host.raw");
     copy_sparse(image, &disk).await?;
     let machine = Machine::start(Plan {
-        name: "run".to_owned(),
-        arch,
-        accelerator: proven.accelerator,
         pace,
-        firmware: Firmware::find(arch)?,
         disk: Some(disk),
-        write_log: None,
         credentials: vec![Credential::root_key(&public_key)],
         key: Some(key),
         memory_mib,
-        folder: folders.sockets().to_owned(),
-        logs: folders.logs().to_owned(),
+        ..Plan::new(
+            "run".to_owned(),
+            Firmware::find(arch)?,
+            arch,
+            proven.accelerator,
+            &folders,
+        )
     })
     .await?;
     board.line(&format!("to log in: {}", machine.login_command()));

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::tools;
 
 /// Makes a key pair in `folder`, which only this user can read. Gives the path of the secret key, and the public key.
-pub(crate) async fn make(folder: &Path) -> Result<(PathBuf, String)> {
+pub async fn make(folder: &Path) -> Result<(PathBuf, String)> {
     let key = folder.join("key");
     let mut keygen = Command::new(tools::program("ssh-keygen")?);
     keygen

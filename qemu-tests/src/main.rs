@@ -8,11 +8,12 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use twinhull_layout::Arch;
 use twinhull_qemu::artefacts::Artefacts;
-use twinhull_qemu::scenario::{self, Options, Ran};
+use twinhull_qemu::scenario::file::Written;
+use twinhull_qemu::scenario::{self, Options, Piece, Ran};
 use twinhull_qemu::steps::Board;
-use twinhull_qemu::{demo, interactive, isolation, report};
+use twinhull_qemu::{demo, interactive, isolation, page, report};
 
-use crate::cli::{Cli, Command, DemoArguments, RunArguments, TestArguments};
+use crate::cli::{Cli, Command, DemoArguments, How, ProveArguments, RunArguments, TestArguments};
 
 /// A scenario failed.
 const FAILED: u8 = 1;
@@ -43,6 +44,13 @@ fn main() -> ExitCode {
 fn start(command: Command) -> anyhow::Result<u8> {
     if matches!(command, Command::List) {
         print!("{}", cli::list());
+        return Ok(0);
+    }
+    if let Command::Check { scenarios } = &command {
+        for path in scenarios {
+            let written = Written::read(path)?;
+            println!("{}: {}", path.display(), written.about);
+        }
         return Ok(0);
     }
     // Before any thread: a thread that exists would keep the network outside.
@@ -85,26 +93,63 @@ async fn perform(command: Command) -> anyhow::Result<u8> {
             interactive::run(&image, arch, accelerator, memory, &work).await?;
             Ok(0)
         }
-        Command::List | Command::Network => Ok(0),
+        Command::Prove(arguments) => prove(arguments).await,
+        Command::Check { .. } | Command::List | Command::Network => Ok(0),
     }
 }
 
 async fn test(arguments: TestArguments) -> anyhow::Result<u8> {
+    let (image, files) = arguments.sorted().map_err(anyhow::Error::msg)?;
+    let image = image.map(|path| {
+        path.canonicalize()
+            .map_err(|error| twinhull_qemu::Error::artefact(path, error))
+    });
+    let image = image.transpose()?;
+    let scenarios = files
+        .iter()
+        .map(|path| Written::read(path))
+        .collect::<Result<Vec<_>, _>>()?;
+    std::fs::create_dir_all(&arguments.work)
+        .with_context(|| format!("cannot make the folder {}", arguments.work.display()))?;
+    let artefacts = Artefacts::open(&arguments.work, arguments.how.arch)?;
+    let pieces = scenarios
+        .into_iter()
+        .map(|written| Piece::written(written, image.clone(), &artefacts))
+        .collect::<Result<_, _>>()?;
+    run(pieces, artefacts, arguments.how, 0).await
+}
+
+async fn prove(arguments: ProveArguments) -> anyhow::Result<u8> {
     let scenarios = scenario::select(&arguments.scenarios, arguments.all).map_err(anyhow::Error::msg)?;
+    let artefacts = Artefacts::open(&arguments.work, arguments.how.arch)?;
+    let pieces = scenarios
+        .into_iter()
+        .map(|scenario| Piece::ours(scenario, &artefacts))
+        .collect::<Result<_, _>>()?;
+    run(pieces, artefacts, arguments.how, arguments.power_cuts).await
+}
+
+async fn run(pieces: Vec<Piece>, artefacts: Artefacts, how: How, power_cuts: u16) -> anyhow::Result<u8> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let options = Options {
-        artefacts: Artefacts::open(&arguments.work, arguments.arch)?,
-        accelerator: arguments.accelerator,
-        jobs: arguments.jobs.get().into(),
-        keep: arguments.keep,
-        power_cuts: arguments.power_cuts,
+        artefacts,
+        accelerator: how.accelerator,
+        jobs: how.jobs.map_or(cores, |jobs| jobs.get().into()),
+        keep: how.keep,
+        power_cuts,
     };
-    let Ran { outcomes, logs, disks } = scenario::run(&scenarios, options, Board::new()).await?;
-    if let Some(path) = &arguments.json {
-        let evidence = report::evidence(&outcomes, &report::commit(), &report::machine());
+    let Ran { outcomes, logs, disks } = scenario::run(pieces, options, Board::new()).await?;
+    let machine = report::machine();
+    if let Some(path) = &how.json {
+        let evidence = report::evidence(&outcomes, &report::commit(), &machine);
         report::write(path, &format!("{evidence:#}\n"))?;
     }
-    if let Some(path) = &arguments.junit {
+    if let Some(path) = &how.junit {
         report::write(path, &report::junit(&outcomes))?;
+    }
+    if let Some(path) = &how.html {
+        report::write(path, &page::html(&outcomes, &report::commit(), &machine))?;
+        println!("report: {}", path.display());
     }
     println!("logs: {}", logs.display());
     if let Some(disks) = disks {

@@ -30,6 +30,16 @@ impl Process {
         arguments: impl IntoIterator<Item = impl AsRef<std::ffi::OsStr>>,
         log: &Path,
     ) -> Result<Self> {
+        Self::start_in(program, arguments, Path::new("."), log)
+    }
+
+    /// As [`Process::start`], in the folder `folder`.
+    pub fn start_in(
+        program: &Path,
+        arguments: impl IntoIterator<Item = impl AsRef<std::ffi::OsStr>>,
+        folder: &Path,
+        log: &Path,
+    ) -> Result<Self> {
         let file = File::create(log).map_err(|source| Error::file("create the log", log, source))?;
         let errors = file
             .try_clone()
@@ -39,6 +49,7 @@ impl Process {
             .args(["--pdeathsig", "KILL", "--"])
             .arg(program)
             .args(arguments)
+            .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(file)
             .stderr(errors)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ use crate::steps::Step;
 pub struct Outcome {
     /// The scenario.
     pub name: String,
+    /// What it shows, in one line.
+    pub about: String,
     /// How long it took.
     pub taken: Duration,
     /// What it did.
@@ -25,6 +27,8 @@ pub struct Outcome {
     pub counts: BTreeMap<&'static str, u64>,
     /// Why it failed, if it did.
     pub failure: Option<String>,
+    /// The folder of its logs, consoles and pictures.
+    pub logs: PathBuf,
 }
 
 impl Outcome {
@@ -219,6 +223,7 @@ mod tests {
     fn outcomes() -> [Outcome; 2] {
         let outcome = |name: &str, failure: Option<&str>| Outcome {
             name: name.to_owned(),
+            about: "what it shows".to_owned(),
             taken: Duration::from_millis(61_250),
             steps: vec![Step {
                 text: "booting".to_owned(),
@@ -226,6 +231,7 @@ mod tests {
             }],
             counts: BTreeMap::from([("qemu.power_cuts", 3)]),
             failure: failure.map(str::to_owned),
+            logs: PathBuf::new(),
         };
         [
             outcome("update", None),

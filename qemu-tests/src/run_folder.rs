@@ -1,7 +1,9 @@
 //! The folders of one run: private ones that vanish with it, and the logs that stay.
 
 use std::fs::{self, File, TryLockError};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -22,6 +24,40 @@ pub struct RunFolder {
     disks: Private,
     sockets: Private,
     logs: PathBuf,
+    // After the folders, so that it finds nothing left to do.
+    _caretaker: Caretaker,
+}
+
+/// A process that removes the folders when this one is gone, however it ended: its input ends then.
+#[derive(Debug)]
+struct Caretaker(Child);
+
+impl Caretaker {
+    /// A folder whose lock file is gone is left alone: it was kept on purpose.
+    const SCRIPT: &str = "cat > /dev/null; for folder; do test -e \"$folder/.lock\" && rm -rf -- \"$folder\"; done";
+
+    fn start(folders: [&Path; 2]) -> Result<Self> {
+        let shell = "/bin/sh";
+        let child = Command::new(shell)
+            .args(["-c", Self::SCRIPT, "twinhull-caretaker"])
+            .args(folders)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // A Ctrl-C at the terminal is not for it.
+            .process_group(0)
+            .spawn()
+            .map_err(|source| Error::file("start", shell, source))?;
+        Ok(Self(child))
+    }
+}
+
+impl Drop for Caretaker {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        // Reaped, so that a long-lived program that has many runs collects no zombies.
+        drop(self.0.wait());
+    }
 }
 
 /// A folder that only this user can enter, removed in the end.
@@ -59,10 +95,13 @@ impl RunFolder {
         remove_abandoned(&base)?;
         let logs = work.join("logs");
         fs::create_dir_all(&logs).map_err(|source| Error::file("make the folder", &logs, source))?;
+        let (disks, sockets) = (Private::create(work)?, Private::create(&base)?);
+        let caretaker = Caretaker::start([disks.folder.path(), sockets.folder.path()])?;
         Ok(Self {
-            disks: Private::create(work)?,
-            sockets: Private::create(&base)?,
+            disks,
+            sockets,
             logs,
+            _caretaker: caretaker,
         })
     }
 
@@ -138,6 +177,19 @@ mod tests {
         let other = RunFolder::create(work.path()).unwrap();
         assert!(!killed.exists());
         assert!(living.disks().is_dir() && other.disks().is_dir());
+    }
+
+    #[test]
+    fn the_caretaker_removes_what_a_run_left_and_nothing_that_was_kept() {
+        let work = tempfile::tempdir().unwrap();
+        let (left, kept) = (work.path().join("left"), work.path().join("kept"));
+        for folder in [&left, &kept] {
+            fs::create_dir(folder).unwrap();
+        }
+        fs::write(left.join(LOCK), "").unwrap();
+        // Dropping it is what the end of the process does: its input ends.
+        drop(Caretaker::start([&left, &kept]).unwrap());
+        assert!(!left.exists() && kept.exists());
     }
 
     #[test]

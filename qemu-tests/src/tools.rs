@@ -40,6 +40,9 @@ pub fn program(name: &'static str) -> Result<PathBuf> {
     let package = match name {
         "ssh" | "ssh-keygen" => "openssh-client",
         "setpriv" => "util-linux",
+        "etcd" => "etcd-server",
+        "haproxy" => "haproxy",
+        "docker-registry" => "docker-registry",
         _ => "coreutils",
     };
     find(name).ok_or_else(|| Error::MissingTool {
@@ -50,7 +53,7 @@ pub fn program(name: &'static str) -> Result<PathBuf> {
 }
 
 /// Looks `name` up in the search path, with the system folders that a plain user's path may lack.
-fn find(name: &str) -> Option<PathBuf> {
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
         .chain(["/usr/bin", "/usr/sbin", "/bin", "/sbin"].map(PathBuf::from))

@@ -40,7 +40,7 @@ fn every_scenario_is_listed_with_what_it_shows() {
 #[test]
 fn missing_artefacts_are_no_failed_test_but_an_unfit_place() {
     let work = tempfile::tempdir().unwrap();
-    let output = twinhull_qemu(&["test", "update", "--work", work.path().to_str().unwrap()]);
+    let output = twinhull_qemu(&["prove", "update", "--work", work.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(3));
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
@@ -56,7 +56,32 @@ fn missing_artefacts_are_no_failed_test_but_an_unfit_place() {
 
 #[test]
 fn an_unknown_scenario_is_refused_with_the_known_ones() {
-    let output = twinhull_qemu(&["test", "updat", "--work", "/"]);
+    let output = twinhull_qemu(&["prove", "updat", "--work", "/"]);
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("waits_its_turn"));
+}
+
+#[test]
+fn a_scenario_file_is_checked_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("boots.toml");
+    let text = "about = \"it boots\"\n[machine.host]\n[[step]]\ndo = \"boot\"\n";
+    std::fs::write(&file, text).unwrap();
+    let good = twinhull_qemu(&["check", file.to_str().unwrap()]);
+    assert!(good.status.success() && stdout(&good).ends_with("boots.toml: it boots\n"));
+    std::fs::write(&file, format!("{text}withn = 3\n")).unwrap();
+    let work = folder.path().join("work");
+    let image = folder.path().join("disk.raw");
+    std::fs::write(&image, b"").unwrap();
+    let words = [
+        "test",
+        image.to_str().unwrap(),
+        file.to_str().unwrap(),
+        "--work",
+        work.to_str().unwrap(),
+    ];
+    let bad = twinhull_qemu(&words);
+    let error = String::from_utf8_lossy(&bad.stderr).into_owned();
+    assert!(!bad.status.success() && !work.exists());
+    assert!(error.contains("boots.toml:5: unknown key `withn`"), "{error}");
 }

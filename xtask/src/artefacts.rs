@@ -134,7 +134,7 @@ impl Artefacts {
     pub(crate) fn scenarios(&self, phases: &mut Phases, wanted: &Scenarios) -> Result<()> {
         let mut command = self.program("twinhull-qemu");
         command
-            .arg("test")
+            .arg("prove")
             .args(&wanted.names)
             .arg("--work")
             .arg(&self.work)
@@ -150,7 +150,9 @@ impl Artefacts {
             .arg("--json")
             .arg(wanted.json.as_ref().unwrap_or(&self.work.join("qemu.json")))
             .arg("--junit")
-            .arg(self.work.join("qemu.xml"));
+            .arg(self.work.join("qemu.xml"))
+            .arg("--html")
+            .arg(self.work.join("qemu.html"));
         phases.run_in_view("scenarios in virtual machines", &mut command)
     }
 

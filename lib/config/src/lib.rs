@@ -3,6 +3,10 @@
 //! The types that are read must carry `#[serde(deny_unknown_fields)]`; this crate turns what the parser then reports into
 //! one sentence that a person can act on.
 
+mod parts;
+
+pub use parts::{Part, Parts};
+
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -69,6 +73,14 @@ fn hint(nearest: Option<&str>, known: &[String]) -> String {
 /// # Errors
 /// See [`ConfigError`]; each names the file and, once it could be read, the line.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+    parse(&read_text(path)?, path)
+}
+
+/// Reads the text of the file at `path`.
+///
+/// # Errors
+/// [`ConfigError::Read`] or [`ConfigError::TooLong`].
+pub fn read_text(path: &Path) -> Result<String, ConfigError> {
     let failed = |source| ConfigError::Read {
         path: path.to_owned(),
         source,
@@ -82,7 +94,7 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
     if text.len() as u64 > MAX_SIZE {
         return Err(ConfigError::TooLong { path: path.to_owned() });
     }
-    parse(&text, path)
+    Ok(text)
 }
 
 /// Parses `text` as a `T`; `origin` is the path to name in errors.
@@ -94,10 +106,7 @@ pub fn parse<T: DeserializeOwned>(text: &str, origin: &Path) -> Result<T, Config
 }
 
 fn explain(error: &toml::de::Error, text: &str, origin: &Path) -> ConfigError {
-    let line = error.span().map_or(1, |span| {
-        let before = text.get(..span.start).unwrap_or(text);
-        before.matches('\n').count() + 1
-    });
+    let line = error.span().map_or(1, |span| line_at(text, span.start));
     let path = origin.to_owned();
     match unknown_field(error.message()) {
         Some((key, known)) => {
@@ -118,6 +127,12 @@ fn explain(error: &toml::de::Error, text: &str, origin: &Path) -> ConfigError {
     }
 }
 
+/// The line, from 1, of the byte at `position`.
+fn line_at(text: &str, position: usize) -> usize {
+    let before = text.get(..position).unwrap_or(text);
+    before.matches('\n').count() + 1
+}
+
 /// Takes apart serde's own sentence for `deny_unknown_fields`: "unknown field `a`, expected `b` or `c`". The quoted words
 /// are the key and what is known; serde offers them in no other form.
 fn unknown_field(message: &str) -> Option<(String, Vec<String>)> {
@@ -126,7 +141,9 @@ fn unknown_field(message: &str) -> Option<(String, Vec<String>)> {
     Some((quoted.next()?, quoted.collect()))
 }
 
-fn nearest(key: &str, known: &[String]) -> Option<String> {
+/// The name among `known` that is most like `key`, if one is near.
+#[must_use]
+pub fn nearest(key: &str, known: &[String]) -> Option<String> {
     known
         .iter()
         .map(|name| (strsim::jaro_winkler(key, name), name))

@@ -42,10 +42,15 @@ const LARGEST_KERNEL_IMAGE: u64 = 512 << 20;
 
 /// What is in the kernel image of `entry`.
 pub(super) fn kernel_image(disk: &File, start: u64, size: u64, entry: &BootEntry) -> io::Result<Vec<u8>> {
+    content(disk, start, size, &format!("{}/{entry}", paths::ENTRIES))
+}
+
+/// What is in the file `path`, which is no larger than a kernel image.
+pub(super) fn content(disk: &File, start: u64, size: u64, path: &str) -> io::Result<Vec<u8>> {
     // Without a buffer of 512 bytes in between: this is much, and read from front to back.
     let slice = StreamSlice::new(disk.try_clone()?, start, start + size)?;
     let esp = FileSystem::new(slice, FsOptions::new().update_accessed_date(false))?;
-    let file = esp.root_dir().open_dir(paths::ENTRIES)?.open_file(&entry.to_string())?;
+    let file = esp.root_dir().open_file(path)?;
     let mut bytes = Vec::new();
     file.take(LARGEST_KERNEL_IMAGE).read_to_end(&mut bytes)?;
     Ok(bytes)

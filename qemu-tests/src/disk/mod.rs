@@ -110,6 +110,58 @@ impl Disk {
         Ok([0..esp.start + esp.size, state.start + state.size..size])
     }
 
+    /// The root hash that the partition ids of `slot` name.
+    pub fn named_root_hash(&self, slot: Slot) -> Result<RootHash> {
+        let parts = self
+            .table
+            .slot(slot, self.arch)
+            .map_err(|error| unfit(&self.path, error))?;
+        let mut hash = [0; 32];
+        hash[..16].copy_from_slice(parts.root.id.as_bytes());
+        hash[16..].copy_from_slice(parts.verity.id.as_bytes());
+        Ok(RootHash::from(hash))
+    }
+
+    /// The bytes of the disk that partition `number` has.
+    pub fn range_of(&self, number: u32) -> Result<Range<u64>> {
+        let partition = self.table.partition(number);
+        let partition = partition.ok_or_else(|| unfit(&self.path, format_args!("there is no partition {number}")))?;
+        Ok(partition.start..partition.start + partition.size)
+    }
+
+    /// Where the byte at `offset` of the file `name` on the ESP is on the disk.
+    ///
+    /// It is found by what stands around it, which must stand nowhere else on the ESP.
+    pub fn place_in_esp_file(&self, name: &str, offset: u64) -> Result<u64> {
+        let esp = self.table.esp().map_err(|error| unfit(&self.path, error))?;
+        let content = esp::content(&self.file, esp.start, esp.size, name)
+            .map_err(|error| unfit(&self.path, format_args!("{name}: {error}")))?;
+        let begin = offset - offset % SECTOR;
+        let from = usize::try_from(begin).unwrap_or(usize::MAX);
+        let around = content
+            .get(from..)
+            .filter(|rest| !rest.is_empty() && offset < content.len() as u64);
+        let around = around.ok_or_else(|| {
+            unfit(
+                &self.path,
+                format_args!("{name} has {} bytes and none at {offset}", content.len()),
+            )
+        })?;
+        // A sector at most, which no cluster is smaller than: so it stands in one piece.
+        let around = around.chunks(512).next().unwrap_or_default();
+        let found = content::find_at_sectors(&self.file, &esp, around);
+        match found.map_err(|source| Error::file("search", &self.path, source))?[..] {
+            [position] => Ok(position + (offset - begin)),
+            ref several => Err(unfit(
+                &self.path,
+                format_args!(
+                    "what is around byte {offset} of {name} stands {} times on the ESP: take another",
+                    several.len()
+                ),
+            )),
+        }
+    }
+
     /// Every file on the ESP with its size, so that two states can be compared.
     pub fn esp_files(&self) -> Result<Vec<(String, u64)>> {
         let esp = self.table.esp().map_err(|error| unfit(&self.path, error))?;

@@ -1,6 +1,7 @@
 //! QEMU's command line, written once.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,19 @@ use crate::accelerator::Accelerator;
 /// busy machine cannot promise. Under KVM the kernel leaves this out by itself. The stub takes the word from here
 /// (`systemd-stub(7)`; not under Secure Boot).
 const NO_TIMER_CHECK: &str = "type=11,value=io.systemd.stub.kernel-cmdline-extra=no_timer_check";
+
+/// What connects a disk with its machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Bus {
+    /// `virtio-blk`, what clouds have.
+    #[default]
+    Virtio,
+    /// `NVMe`, what servers have.
+    Nvme,
+    /// A SATA disk behind an AHCI controller, what older servers have.
+    Sata,
+}
 
 /// Everything that the command line of one machine depends on.
 #[derive(Debug)]
@@ -33,10 +47,18 @@ pub struct Arguments<'a> {
     pub firmware_variables: &'a Path,
     /// The disk as a raw file; none for a machine that only shows its firmware.
     pub disk: Option<&'a Path>,
+    /// What connects the disk.
+    pub bus: Bus,
     /// Where every write and flush of the disk is recorded (see [`crate::write_log`]); an empty file.
     pub write_log: Option<&'a Path>,
     /// Where connections for the guest's ssh port are taken.
     pub ssh: Option<SocketAddr>,
+    /// Where connections for other ports of the guest are taken.
+    pub forwards: &'a [(SocketAddr, u16)],
+    /// Whether it has a display, of which pictures can be taken.
+    pub display: bool,
+    /// What its hardware clock shows at power-on, in UTC, if not the host's time.
+    pub clock: Option<jiff::civil::DateTime>,
     /// What the guest is told.
     pub credentials: &'a [Credential],
     /// The socket on which we wait for QEMU to bring the serial console.
@@ -84,14 +106,37 @@ impl Arguments<'_> {
                 ),
                 Some(log) => line.recorded_disk(disk, log),
             };
-            line.option("-device", "virtio-blk-pci,drive=disk,bootindex=1");
+            match self.bus {
+                Bus::Virtio => line.option("-device", "virtio-blk-pci,drive=disk,bootindex=1"),
+                Bus::Nvme => line.option("-device", "nvme,drive=disk,serial=twinhull,bootindex=1"),
+                Bus::Sata => line
+                    .option("-device", "ich9-ahci,id=sata")
+                    .option("-device", "ide-hd,drive=disk,bus=sata.0,bootindex=1"),
+            };
             // A watchdog that really resets, as a server's does.
             line.option("-device", "i6300esb").option("-action", "watchdog=reset");
         }
         if let Some(ssh) = self.ssh {
-            line.option("-netdev", &format!("user,id=net,hostfwd=tcp:{ssh}-:22"));
+            let mut network = format!("user,id=net,hostfwd=tcp:{ssh}-:22");
+            for (address, port) in self.forwards {
+                // Writing to a String cannot fail.
+                let _ = write!(network, ",hostfwd=tcp:{address}-:{port}");
+            }
+            line.option("-netdev", &network);
             // No option ROM: the firmware would try the network before the disk.
             line.option("-device", "virtio-net-pci,netdev=net,romfile=");
+        }
+        if self.display {
+            line.option(
+                "-device",
+                match self.arch {
+                    Arch::X86_64 => "VGA",
+                    Arch::Aarch64 => "virtio-gpu-pci",
+                },
+            );
+        }
+        if let Some(clock) = self.clock {
+            line.option("-rtc", &format!("base={}", clock.strftime("%Y-%m-%dT%H:%M:%S")));
         }
         for credential in self.credentials {
             line.option("-smbios", &credential.smbios());
@@ -171,8 +216,12 @@ mod tests {
             secure: false,
             firmware_variables: Path::new("/run/vars.fd"),
             disk,
+            bus: Bus::default(),
             write_log: None,
             ssh,
+            forwards: &[],
+            display: false,
+            clock: None,
             credentials,
             console_socket: Path::new("/run/console"),
             monitor_socket: Path::new("/run/monitor"),

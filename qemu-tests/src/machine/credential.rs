@@ -28,19 +28,28 @@ impl Credential {
         Self::new("ssh.authorized_keys.root", public_key)
     }
 
-    /// Files written at each boot before services start (`tmpfiles.extra`), with the folders above each of them.
+    /// The credential that brings files (`tmpfiles.d(5)`).
+    pub const FILES: &str = "tmpfiles.extra";
+
+    /// Files written at each boot before services start, with the folders above each of them.
     ///
-    /// Paths are absolute and without white space; contents travel as base64 (`f+~`), so they may be anything.
+    /// Paths are absolute and without white space. One whose content begins with `#!` may be executed.
     pub fn files(files: &[(&str, &str)]) -> Self {
+        Self::new(Self::FILES, Self::file_lines(files))
+    }
+
+    /// What [`Credential::files`] says. Contents travel as base64 (`f+~`), so they may be anything.
+    pub fn file_lines(files: &[(&str, &str)]) -> String {
         let mut lines = String::new();
         for (path, content) in files {
             if let Some((folder, _)) = path.rsplit_once('/').filter(|(folder, _)| !folder.is_empty()) {
                 // Writing to a String cannot fail.
                 let _ = writeln!(lines, "d {folder} 0755 root root -");
             }
-            let _ = writeln!(lines, "f+~ {path} 0644 root root - {}", STANDARD.encode(content));
+            let mode = if content.starts_with("#!") { "0755" } else { "0644" };
+            let _ = writeln!(lines, "f+~ {path} {mode} root root - {}", STANDARD.encode(content));
         }
-        Self::new("tmpfiles.extra", lines)
+        lines
     }
 
     /// The SMBIOS string that carries it. Base64 has no comma, so QEMU takes it as it is.
@@ -68,11 +77,12 @@ mod tests {
 
     #[test]
     fn files_bring_their_folder_and_survive_any_content() {
-        let credential = Credential::files(&[("/etc/a.d/50-x.toml", "k = \"100%\"\n")]);
+        let credential = Credential::files(&[("/etc/a.d/50-x.toml", "k = \"100%\"\n"), ("/x", "#!")]);
         let text = String::from_utf8(credential.content).unwrap();
         assert_eq!(
             text,
-            "d /etc/a.d 0755 root root -\nf+~ /etc/a.d/50-x.toml 0644 root root - ayA9ICIxMDAlIgo=\n"
+            "d /etc/a.d 0755 root root -\nf+~ /etc/a.d/50-x.toml 0644 root root - ayA9ICIxMDAlIgo=\n\
+             f+~ /x 0755 root root - IyE=\n"
         );
     }
 }

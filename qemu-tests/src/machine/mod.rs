@@ -16,12 +16,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 use twinhull_layout::Arch;
 
-use self::arguments::Arguments;
+use self::arguments::{Arguments, Bus};
 use self::credential::Credential;
 use self::monitor::Monitor;
 use self::patience::{Patience, Starvation};
@@ -30,7 +31,9 @@ use crate::console::Console;
 use crate::error::{ConsoleTail, Error, Result};
 use crate::firmware::Firmware;
 use crate::pace::Pace;
+use crate::ports;
 use crate::process::Process;
+use crate::run_folder::RunFolder;
 use crate::tools;
 
 /// How many lines of the console an error shows.
@@ -51,6 +54,8 @@ pub struct Plan {
     pub firmware: Firmware,
     /// Its disk, a raw file that it writes to; without one it only shows its firmware.
     pub disk: Option<PathBuf>,
+    /// What connects the disk.
+    pub bus: Bus,
     /// Where all that it writes to its disk is recorded, too; an empty file that is there.
     pub write_log: Option<PathBuf>,
     /// What the guest is told.
@@ -59,10 +64,46 @@ pub struct Plan {
     pub key: Option<PathBuf>,
     /// Memory in MiB.
     pub memory_mib: u32,
+    /// Number of processors.
+    pub processors: u32,
+    /// Where on our loopback other ports of the guest are reached.
+    pub forwards: Vec<(SocketAddr, u16)>,
+    /// Whether it has a display, for [`Machine::picture`].
+    pub display: bool,
+    /// What its hardware clock shows at power-on, in UTC, if not the host's time.
+    pub clock: Option<jiff::civil::DateTime>,
     /// A private folder for its sockets and variable store. Its path must be short: a socket's name has 108 bytes.
     pub folder: PathBuf,
+    /// Whether its console log goes on with that of an earlier boot.
+    pub continued: bool,
     /// Where `NAME.console.log` and `NAME.qemu.log` are written.
     pub logs: PathBuf,
+}
+
+impl Plan {
+    /// A machine with two processors and 1536 MiB that has nothing more than its firmware.
+    pub fn new(name: String, firmware: Firmware, arch: Arch, accelerator: Accelerator, folders: &RunFolder) -> Self {
+        Self {
+            name,
+            arch,
+            accelerator,
+            pace: Pace::measured(Duration::ZERO),
+            firmware,
+            disk: None,
+            bus: Bus::default(),
+            write_log: None,
+            credentials: Vec::new(),
+            key: None,
+            memory_mib: 1536,
+            processors: 2,
+            forwards: Vec::new(),
+            display: false,
+            clock: None,
+            folder: folders.sockets().to_owned(),
+            continued: false,
+            logs: folders.logs().to_owned(),
+        }
+    }
 }
 
 /// A machine that runs until it is dropped, switched off or ends by itself.
@@ -92,18 +133,22 @@ impl Machine {
         let monitor_socket = at("monitor");
         let consoles = listen(&console_socket)?;
         let monitors = listen(&monitor_socket)?;
-        let ssh = plan.key.as_ref().map(|_| free_port()).transpose()?;
+        let ssh = plan.key.as_ref().map(|_| ports::free()).transpose()?;
         let line = Arguments {
             arch: plan.arch,
             accelerator: plan.accelerator,
-            processors: 2,
+            processors: plan.processors,
             memory_mib: plan.memory_mib,
             firmware_code: &plan.firmware.code,
             secure: plan.firmware.secure,
             firmware_variables: &variables,
             disk: plan.disk.as_deref(),
+            bus: plan.bus,
             write_log: plan.write_log.as_deref(),
             ssh,
+            forwards: &plan.forwards,
+            display: plan.display,
+            clock: plan.clock,
             credentials: &plan.credentials,
             console_socket: &console_socket,
             monitor_socket: &monitor_socket,
@@ -112,7 +157,12 @@ impl Machine {
         let log = |kind: &str| plan.logs.join(format!("{}.{kind}.log", plan.name));
         let qemu_log = log("qemu");
         let console_log = log("console");
-        let recording = std::fs::File::create(&console_log)
+        let recording = std::fs::File::options()
+            .create(true)
+            .write(true)
+            .append(plan.continued)
+            .truncate(!plan.continued)
+            .open(&console_log)
             .map_err(|source| Error::file("create the console log", &console_log, source))?;
         let process = Process::start(&qemu, line, &qemu_log)?;
         let console = Arc::new(Console::default());
@@ -190,6 +240,39 @@ impl Machine {
         self.monitor.ask("system_reset").await.map(drop)
     }
 
+    /// Unplugs its network, or plugs it in again. While it is unplugged, nothing can be run in the guest.
+    pub async fn set_network(&self, plugged: bool) -> Result<()> {
+        let link = json!({ "name": "net", "up": plugged });
+        self.monitor.ask_with("set_link", link).await.map(drop)
+    }
+
+    /// Makes its disk larger while it runs: `size` in bytes, a multiple of 512. A SATA disk is not told to the guest.
+    pub async fn grow_disk(&self, size: u64) -> Result<()> {
+        let resize = json!({ "device": "disk", "size": size });
+        self.monitor.ask_with("block_resize", resize).await.map(drop)
+    }
+
+    /// Whether [`Machine::picture`] can be taken.
+    pub fn has_display(&self) -> bool {
+        self.plan.display
+    }
+
+    /// Writes what is on its display into the file `path`, as PNG.
+    pub async fn picture(&self, path: &Path) -> Result<()> {
+        let dump = json!({ "filename": path, "format": "png" });
+        self.monitor.ask_with("screendump", dump).await.map(drop)
+    }
+
+    /// Whether QEMU still runs.
+    pub fn is_on(&self) -> bool {
+        self.process.status().is_none()
+    }
+
+    /// The last lines of its console.
+    pub fn last_lines(&self) -> ConsoleTail {
+        self.tail()
+    }
+
     /// Cuts its power: nothing in the guest gets to do anything any more. Its disk can be looked at afterwards.
     pub async fn cut_power(&self) {
         self.process.kill().await;
@@ -197,12 +280,21 @@ impl Machine {
 
     /// Asks the guest to shut down in order, and waits until it has. Its disk can be looked at afterwards.
     pub async fn shut_down(&self) -> Result<()> {
+        self.shut_down_within(self.limit(90)).await
+    }
+
+    /// As [`Machine::shut_down`], within `limit`.
+    pub async fn shut_down_within(&self, limit: Duration) -> Result<()> {
         match self.run("systemctl --no-block poweroff").await {
             // The guest may close the connection before it has answered. Whether it goes down is seen below.
             Err(Error::Unreachable(_)) => {}
             answered => drop(answered?),
         }
-        let limit = self.limit(90);
+        self.wait_until_off(limit).await
+    }
+
+    /// Waits until it is off. Its disk can be looked at afterwards.
+    pub async fn wait_until_off(&self, limit: Duration) -> Result<()> {
         let patience = Patience::new(&self.starvation, limit);
         tokio::select! {
             _ = self.process.wait() => Ok(()),
@@ -233,16 +325,6 @@ fn listen(path: &Path) -> Result<UnixListener> {
     // A machine of the same name may have been started in this folder before.
     drop(std::fs::remove_file(path));
     UnixListener::bind(path).map_err(|source| Error::file("listen on the socket", path, source))
-}
-
-/// A port on loopback that nobody uses now. In a network of our own nobody else will take it before QEMU does.
-fn free_port() -> Result<SocketAddr> {
-    std::net::TcpListener::bind(("127.0.0.1", 0))
-        .and_then(|listener| listener.local_addr())
-        .map_err(|error| Error::Server {
-            server: "ssh forwarding",
-            reason: format!("no free port: {error}"),
-        })
 }
 
 /// Takes both connections that QEMU makes, and greets the monitor.

@@ -68,13 +68,18 @@ impl Monitor {
 
     /// Runs a command without arguments and gives what it returns.
     pub async fn ask(&self, command: &str) -> Result<Value> {
+        self.ask_with(command, json!({})).await
+    }
+
+    /// Runs a command and gives what it returns.
+    pub async fn ask_with(&self, command: &str, arguments: Value) -> Result<Value> {
         let failed = |reason: String| Error::Monitor {
             command: command.to_owned(),
             reason,
         };
         let mut exchange = self.exchange.lock().await;
         let (write, answers) = &mut *exchange;
-        let line = format!("{}\n", json!({ "execute": command }));
+        let line = format!("{}\n", json!({ "execute": command, "arguments": arguments }));
         write
             .write_all(line.as_bytes())
             .await

@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 mod falls_back;
+pub mod file;
 mod gates;
 mod power_cuts;
 mod provisioned;
@@ -20,10 +21,10 @@ use std::rc::Rc;
 
 pub use agent::Status;
 pub use repository::Repository;
-pub use runner::{Options, Ran, run};
-pub use stage::{Host, Site, Stage, Theatre, copy_sparse};
+pub use runner::{Options, Piece, Ran, run};
+pub use stage::{Hardware, Host, Site, Stage, Theatre, copy_sparse};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A scenario's work. It stays on one thread: see [`crate::process::Process`].
 pub type Work = Pin<Box<dyn Future<Output = Result<()>>>>;
@@ -41,7 +42,27 @@ pub struct Scenario {
     pub boots: u32,
     /// Whether it runs only when it is named or all are asked for.
     pub on_request: bool,
-    work: fn(Rc<Stage>) -> Work,
+    script: Script,
+}
+
+/// How a scenario is written.
+#[derive(Debug, Clone, Copy)]
+enum Script {
+    /// In Rust, where a file would not be enough.
+    Rust(fn(Rc<Stage>) -> Work),
+    /// The text of a file in `scenarios/`.
+    File(&'static str),
+}
+
+impl Scenario {
+    /// The scenario of a file.
+    fn written(&self) -> Result<file::Written> {
+        let Script::File(text) = self.script else {
+            return Err(Error::Expectation(format!("{} is written in Rust", self.name)));
+        };
+        let path = format!("{}.toml", self.name);
+        file::Written::parse(text, std::path::Path::new(&path)).map_err(|error| Error::Expectation(error.to_string()))
+    }
 }
 
 /// Every scenario, in the order in which they are listed.
@@ -52,7 +73,7 @@ pub const ALL: &[Scenario] = &[
         images: &["1.0.0"],
         boots: 1,
         on_request: false,
-        work: |stage| Box::pin(verified::run(stage)),
+        script: Script::Rust(|stage| Box::pin(verified::run(stage))),
     },
     Scenario {
         name: "update",
@@ -60,7 +81,7 @@ pub const ALL: &[Scenario] = &[
         images: &["1.0.0", "1.1.0"],
         boots: 2,
         on_request: false,
-        work: |stage| Box::pin(update::run(stage)),
+        script: Script::Rust(|stage| Box::pin(update::run(stage))),
     },
     Scenario {
         name: "refused",
@@ -68,7 +89,7 @@ pub const ALL: &[Scenario] = &[
         images: &["1.0.0", "1.1.0", "1.2.0"],
         boots: 1,
         on_request: false,
-        work: |stage| Box::pin(refused::run(stage)),
+        script: Script::Rust(|stage| Box::pin(refused::run(stage))),
     },
     Scenario {
         name: "falls_back_sick",
@@ -76,7 +97,7 @@ pub const ALL: &[Scenario] = &[
         images: &["1.1.0", "1.2.0"],
         boots: 5,
         on_request: false,
-        work: |stage| Box::pin(falls_back::sick(stage)),
+        script: Script::Rust(|stage| Box::pin(falls_back::sick(stage))),
     },
     Scenario {
         name: "falls_back_hang",
@@ -84,7 +105,7 @@ pub const ALL: &[Scenario] = &[
         images: &["1.1.0", "1.3.0"],
         boots: 6,
         on_request: false,
-        work: |stage| Box::pin(falls_back::hang(stage)),
+        script: Script::Rust(|stage| Box::pin(falls_back::hang(stage))),
     },
     Scenario {
         name: "power_cuts",
@@ -92,7 +113,7 @@ pub const ALL: &[Scenario] = &[
         images: &["1.0.0", "1.1.0"],
         boots: 8,
         on_request: true,
-        work: |stage| Box::pin(power_cuts::run(stage)),
+        script: Script::Rust(|stage| Box::pin(power_cuts::run(stage))),
     },
     Scenario {
         name: "provisioned",
@@ -100,7 +121,7 @@ pub const ALL: &[Scenario] = &[
         images: &["1.0.0"],
         boots: 2,
         on_request: true,
-        work: |stage| Box::pin(provisioned::run(stage)),
+        script: Script::Rust(|stage| Box::pin(provisioned::run(stage))),
     },
     Scenario {
         name: "secure_boot",
@@ -108,7 +129,7 @@ pub const ALL: &[Scenario] = &[
         images: &[secure_boot::IMAGE],
         boots: 3,
         on_request: true,
-        work: |stage| Box::pin(secure_boot::run(stage)),
+        script: Script::Rust(|stage| Box::pin(secure_boot::run(stage))),
     },
     Scenario {
         name: "waits_its_turn",
@@ -116,7 +137,7 @@ pub const ALL: &[Scenario] = &[
         images: &["1.0.0", "1.1.0"],
         boots: 2,
         on_request: false,
-        work: |stage| Box::pin(waits_its_turn::run(stage)),
+        script: Script::Rust(|stage| Box::pin(waits_its_turn::run(stage))),
     },
     Scenario {
         name: "gates",
@@ -124,7 +145,15 @@ pub const ALL: &[Scenario] = &[
         images: &["1.0.0", "1.1.0"],
         boots: 3,
         on_request: true,
-        work: |stage| Box::pin(gates::run(stage)),
+        script: Script::Rust(|stage| Box::pin(gates::run(stage))),
+    },
+    Scenario {
+        name: "boots",
+        about: "1.0.0 boots with what it was told, its network can be unplugged, and its disk is whole when it is off",
+        images: &["1.0.0"],
+        boots: 1,
+        on_request: true,
+        script: Script::File(include_str!("../../scenarios/boots.toml")),
     },
 ];
 
@@ -154,6 +183,14 @@ mod tests {
             let found = select(&[scenario.name.to_owned()], false).unwrap();
             assert_eq!(found.len(), 1);
             assert_eq!(found[0].about, scenario.about);
+        }
+    }
+
+    #[test]
+    fn those_in_files_can_be_read() {
+        for scenario in ALL.iter().filter(|scenario| matches!(scenario.script, Script::File(_))) {
+            let written = scenario.written().unwrap();
+            assert!(!written.needs_an_image(), "{}", scenario.name);
         }
     }
 

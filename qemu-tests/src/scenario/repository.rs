@@ -6,7 +6,7 @@ use tokio::process::Command;
 use twinhull_layout::{Arch, Product, Version};
 use twinhull_trust::{ChannelDocument, Keyring, ReleaseDocument, Setup, release_target};
 
-use crate::artefacts::{Artefacts, Image, PRODUCT};
+use crate::artefacts::{Artefacts, Image};
 use crate::error::{Error, Result};
 use crate::tools;
 
@@ -19,7 +19,6 @@ pub struct Repository {
     folder: PathBuf,
     keys: PathBuf,
     arch: Arch,
-    product: Product,
     publish: PathBuf,
     log: PathBuf,
 }
@@ -27,12 +26,26 @@ pub struct Repository {
 impl Repository {
     /// Copies the repository of the artefacts to `folder`. Files are shared by hard links: whoever changes one replaces it.
     pub async fn copy(artefacts: &Artefacts, folder: &Path, log: &Path) -> Result<Self> {
+        Self::copy_of(&artefacts.repository()?, artefacts.keys()?, artefacts, folder, log).await
+    }
+
+    /// As [`Repository::copy`], of another repository with other keys.
+    pub async fn copy_of(
+        original: &Path,
+        keys: PathBuf,
+        artefacts: &Artefacts,
+        folder: &Path,
+        log: &Path,
+    ) -> Result<Self> {
         let mut copy = Command::new(tools::program("cp")?);
-        copy.args(["--archive", "--link", "--"])
-            .arg(artefacts.repository()?)
-            .arg(folder);
-        tools::output(&mut copy).await?;
-        Self::at(artefacts, folder, artefacts.keys()?, log)
+        copy.args(["--archive", "--link", "--"]).arg(original).arg(folder);
+        // Across file systems there are no links.
+        if tools::output(&mut copy).await.is_err() {
+            let mut copy = Command::new(tools::program("cp")?);
+            copy.args(["--archive", "--"]).arg(original.join(".")).arg(folder);
+            tools::output(&mut copy).await?;
+        }
+        Self::at(artefacts, folder, keys, log)
     }
 
     /// A repository in `folder` that offers the same release, payloads and all, but signed by keys that no image trusts.
@@ -52,7 +65,7 @@ impl Repository {
             keys,
             ..self.clone()
         };
-        other.set_channel(&release.version)?;
+        other.set_channel(&release.product, &release.version)?;
         Ok(other)
     }
 
@@ -61,9 +74,6 @@ impl Repository {
             folder: folder.to_owned(),
             keys,
             arch: artefacts.arch(),
-            product: PRODUCT
-                .parse()
-                .map_err(|error| Error::Expectation(format!("{error}")))?,
             publish: artefacts.program("twinhull")?,
             log: log.to_owned(),
         })
@@ -77,7 +87,7 @@ impl Repository {
     /// Offers a built image, as a full payload and as the difference from `base`. A release that is published already
     /// is only offered.
     pub async fn offer(&self, image: &Image, base: Option<&Image>) -> Result<ReleaseDocument> {
-        if self.published(&image.version)?.is_none() {
+        if self.published(image)?.is_none() {
             let mut publish = Command::new(&self.publish);
             publish
                 .args(["publish", "--repo"])
@@ -90,8 +100,8 @@ impl Repository {
             }
             self.logged(&mut publish).await?;
         }
-        self.set_channel(&image.version)?;
-        self.published(&image.version)?
+        self.set_channel(&image.product, &image.version)?;
+        self.published(image)?
             .ok_or_else(|| self.failed(format!("{} was not published", image.version)))
     }
 
@@ -104,7 +114,7 @@ impl Repository {
         };
         repository.add_release(&release).map_err(|error| self.failed(error))?;
         repository.commit().map_err(|error| self.failed(error))?;
-        self.set_channel(version)
+        self.set_channel(&like.product, version)
     }
 
     /// Offers, rightly signed and under the name of this architecture, a release for another one.
@@ -118,26 +128,26 @@ impl Repository {
             ..like.clone()
         };
         let bytes = wrong.to_bytes().map_err(|error| self.failed(error))?;
-        let name = release_target(&self.product, self.arch, &like.version);
+        let name = release_target(&like.product, self.arch, &like.version);
         let mut repository = self.open()?;
         repository
             .add_target_bytes("releases", &name, bytes)
             .map_err(|error| self.failed(error))?;
         repository.commit().map_err(|error| self.failed(error))?;
-        self.set_channel(&like.version)
+        self.set_channel(&like.product, &like.version)
     }
 
     /// Says what the channel offers from now on.
-    fn set_channel(&self, version: &Version) -> Result<()> {
-        let mut document = ChannelDocument::new(self.product.clone(), CHANNEL);
+    fn set_channel(&self, product: &Product, version: &Version) -> Result<()> {
+        let mut document = ChannelDocument::new(product.clone(), CHANNEL);
         document.releases.insert(self.arch, version.clone());
         let mut repository = self.open()?;
         repository.set_channel(&document).map_err(|error| self.failed(error))?;
         repository.commit().map(drop).map_err(|error| self.failed(error))
     }
 
-    fn published(&self, version: &Version) -> Result<Option<ReleaseDocument>> {
-        let release = self.open()?.release(&self.product, self.arch, version);
+    fn published(&self, image: &Image) -> Result<Option<ReleaseDocument>> {
+        let release = self.open()?.release(&image.product, self.arch, &image.version);
         release.map_err(|error| self.failed(error))
     }
 

@@ -1,18 +1,29 @@
-//! Runs scenarios side by side, the long ones first.
+//! Runs scenarios side by side, the long ones first, as far as memory allows.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, LocalSet};
+use twinhull_layout::Arch;
 
-use super::stage::Stage;
-use super::{Scenario, stage};
+use super::file::{self, Written};
+use super::stage::{MEMORY, Stage, Theatre, version};
+use super::{Scenario, Script, Work};
 use crate::accelerator::Choice;
 use crate::artefacts::Artefacts;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::report::Outcome;
 use crate::steps::Board;
+
+/// What an emulator needs beside the memory of its guest, in MiB: translated code above all.
+const OVERHEAD: u32 = 512;
+
+/// What is left to everything else on the host, in MiB.
+const SPARE: u32 = 512;
 
 /// How to run.
 #[derive(Debug, Clone)]
@@ -40,61 +51,151 @@ pub struct Ran {
     pub disks: Option<PathBuf>,
 }
 
-/// Runs `scenarios`; an error means that none could be tried.
+/// A scenario that is ready to run, wherever it was written.
+pub struct Piece {
+    name: String,
+    about: String,
+    archs: BTreeSet<Arch>,
+    memory_mib: u32,
+    boots: u32,
+    play: Box<dyn Fn(Rc<Stage>) -> Work>,
+}
+
+impl fmt::Debug for Piece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Piece")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Piece {
+    /// One of ours. What it needs of `artefacts` is looked for now, since that is better said before than in the middle.
+    pub fn ours(scenario: &'static Scenario, artefacts: &Artefacts) -> Result<Self> {
+        for text in scenario.images {
+            artefacts.image(&version(text)?)?;
+        }
+        artefacts.program("twinhull")?;
+        artefacts.program("twinhull-lock")?;
+        let piece = match scenario.script {
+            Script::File(_) => Self::written(scenario.written()?, None, artefacts)?,
+            Script::Rust(work) => Self {
+                name: String::new(),
+                about: String::new(),
+                archs: BTreeSet::from([artefacts.arch()]),
+                memory_mib: MEMORY + OVERHEAD,
+                boots: 0,
+                play: Box::new(work),
+            },
+        };
+        Ok(Self {
+            name: scenario.name.to_owned(),
+            about: scenario.about.to_owned(),
+            boots: scenario.boots,
+            ..piece
+        })
+    }
+
+    /// One that somebody wrote in a file, with the image of the machines that name none.
+    pub fn written(written: Written, image: Option<PathBuf>, artefacts: &Artefacts) -> Result<Self> {
+        if image.is_none() && written.needs_an_image() {
+            let reason = "has machines without `image`: name an image before the scenario";
+            return Err(Error::artefact(format!("{}.toml", written.name), reason));
+        }
+        let machines = u32::try_from(written.archs().count()).unwrap_or(u32::MAX);
+        let written = Rc::new(written);
+        Ok(Self {
+            name: written.name.clone(),
+            about: written.about.clone(),
+            archs: written.archs().map(|arch| arch.unwrap_or(artefacts.arch())).collect(),
+            memory_mib: written.memory_mib().saturating_add(machines.saturating_mul(OVERHEAD)),
+            boots: written.boots(),
+            play: Box::new(move |stage| Box::pin(file::play(stage, Rc::clone(&written), image.clone()))),
+        })
+    }
+}
+
+/// Runs `pieces`; an error means that none could be tried.
 ///
 /// To be called on a runtime of one thread (see [`crate::process::Process`]).
-pub async fn run(scenarios: &[&'static Scenario], options: Options, board: Board) -> Result<Ran> {
-    // What is missing is better said now than in the middle.
-    for scenario in scenarios {
-        for version in scenario.images {
-            options.artefacts.image(&stage::version(version)?)?;
-        }
+pub async fn run(pieces: Vec<Piece>, options: Options, board: Board) -> Result<Ran> {
+    let order: Vec<_> = pieces.iter().map(|piece| piece.name.clone()).collect();
+    if let Some(name) = order
+        .iter()
+        .enumerate()
+        .find_map(|(at, name)| order[..at].contains(name).then_some(name))
+    {
+        return Err(Error::artefact(name, "two scenarios have this name"));
     }
-    options.artefacts.program("twinhull")?;
-    options.artefacts.program("twinhull-lock")?;
-
-    let theatre = Rc::new(stage::Theatre::open(&options, &board).await?);
-    let mut by_length: Vec<_> = scenarios.to_vec();
-    by_length.sort_by_key(|scenario| std::cmp::Reverse(scenario.boots));
+    let memory = available_mib().unwrap_or(u32::MAX).saturating_sub(SPARE);
+    if let Some(piece) = pieces.iter().find(|piece| piece.memory_mib > memory) {
+        return Err(Error::artefact(
+            &piece.name,
+            format!(
+                "needs {} MiB for its machines, and this host has {memory} MiB to give",
+                piece.memory_mib
+            ),
+        ));
+    }
+    let archs: BTreeSet<_> = pieces.iter().flat_map(|piece| piece.archs.iter().copied()).collect();
+    let theatre = Rc::new(Theatre::open(&options, archs, &board).await?);
+    let mut by_length = pieces;
+    by_length.sort_by_key(|piece| std::cmp::Reverse(piece.boots));
     let seats = Rc::new(Semaphore::new(options.jobs.max(1)));
+    let memory = Rc::new(Semaphore::new(
+        usize::try_from(memory).unwrap_or(0).min(Semaphore::MAX_PERMITS),
+    ));
     let mut outcomes = LocalSet::new()
         .run_until(async {
             let mut running = JoinSet::new();
-            for scenario in by_length {
-                // In this order, since the semaphore serves whoever asked first.
-                let (seats, theatre, board) = (Rc::clone(&seats), Rc::clone(&theatre), board.clone());
+            for piece in by_length {
+                // In this order, since a semaphore serves whoever asked first.
+                let (seats, memory) = (Rc::clone(&seats), Rc::clone(&memory));
+                let (theatre, board) = (Rc::clone(&theatre), board.clone());
                 running.spawn_local(async move {
                     let _seat = seats.acquire().await;
-                    one(scenario, &theatre, &board).await
+                    let _memory = memory.acquire_many(piece.memory_mib).await;
+                    one(&piece, &theatre, &board).await
                 });
             }
             running.join_all().await
         })
         .await;
-    outcomes.sort_by_key(|outcome| scenarios.iter().position(|scenario| scenario.name == outcome.name));
+    outcomes.sort_by_key(|outcome| order.iter().position(|name| *name == outcome.name));
     let logs = theatre.logs().to_owned();
     let disks = Rc::try_unwrap(theatre)
         .ok()
         .filter(|_| options.keep)
-        .map(stage::Theatre::keep_disks);
+        .map(Theatre::keep_disks);
     Ok(Ran { outcomes, logs, disks })
 }
 
-async fn one(scenario: &'static Scenario, theatre: &Rc<stage::Theatre>, board: &Board) -> Outcome {
-    let stage = match Stage::open(Rc::clone(theatre), scenario.name, board) {
+/// What the kernel says can be had without swapping, in MiB.
+fn available_mib() -> Option<u32> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().split(' ').next()?.parse().ok()?;
+    u32::try_from(kib >> 10).ok()
+}
+
+async fn one(piece: &Piece, theatre: &Rc<Theatre>, board: &Board) -> Outcome {
+    let outcome = |taken, steps, counts, failure, logs| Outcome {
+        name: piece.name.clone(),
+        about: piece.about.clone(),
+        taken,
+        steps,
+        counts,
+        failure,
+        logs,
+    };
+    let stage = match Stage::open(Rc::clone(theatre), &piece.name, board) {
         Ok(stage) => Rc::new(stage),
         Err(error) => {
             let failure = Some(error.to_string());
-            return Outcome {
-                name: scenario.name.to_owned(),
-                taken: std::time::Duration::ZERO,
-                steps: Vec::new(),
-                counts: std::collections::BTreeMap::new(),
-                failure,
-            };
+            return outcome(Duration::ZERO, Vec::new(), BTreeMap::new(), failure, PathBuf::new());
         }
     };
-    let result = (scenario.work)(Rc::clone(&stage)).await;
+    let result = (piece.play)(Rc::clone(&stage)).await;
     let taken = stage.steps().elapsed();
     let verdict = if result.is_ok() { "passed" } else { "FAILED" };
     stage
@@ -106,11 +207,35 @@ async fn one(scenario: &'static Scenario, theatre: &Rc<stage::Theatre>, board: &
         stage.collect().await;
     }
     stage.clear();
-    Outcome {
-        name: scenario.name.to_owned(),
-        taken,
-        steps: stage.steps().taken(),
-        counts: stage.counts(),
-        failure,
+    let logs = stage.logs().to_owned();
+    outcome(taken, stage.steps().taken(), stage.counts(), failure, logs)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn more_machines_than_memory_are_refused_before_any_starts() {
+        let text = "about = \"x\"\n[machine.a]\nmemory = 4000000000\n[[step]]\ndo = \"boot\"\n";
+        let written = Written::parse(text, Path::new("big.toml")).unwrap();
+        let work = tempfile::tempdir().unwrap();
+        let artefacts = Artefacts::open(work.path(), Arch::X86_64).unwrap();
+        let piece = Piece::written(written, Some("/dev/null".into()), &artefacts).unwrap();
+        let options = Options {
+            artefacts,
+            accelerator: Choice::Auto,
+            jobs: 1,
+            keep: false,
+            power_cuts: 0,
+        };
+        let error = run(vec![piece], options, Board::new()).await.unwrap_err();
+        assert!(
+            error.is_environment() && error.to_string().contains("MiB to give"),
+            "{error}"
+        );
+        assert_eq!(std::fs::read_dir(work.path()).unwrap().count(), 0);
     }
 }

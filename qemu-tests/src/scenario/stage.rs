@@ -4,19 +4,21 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use tokio::process::Command;
-use twinhull_layout::Version;
+use twinhull_layout::{Arch, Version};
 
 use super::repository::Repository;
 use super::runner::Options;
-use crate::accelerator::{self, Proven};
+use crate::accelerator::{self, Accelerator};
 use crate::artefacts::{Artefacts, Image};
 use crate::error::{Error, Result};
 use crate::firmware::Firmware;
 use crate::login_key;
+use crate::machine::arguments::Bus;
 use crate::machine::credential::Credential;
 use crate::machine::{Machine, Plan};
 use crate::pace::Pace;
@@ -33,16 +35,14 @@ const SITE_FILE: &str = "/etc/twinhull-updater/config.d/50-site.toml";
 /// What a guest is asked when something went wrong: its journal over all boots, and what its agent thinks.
 const COLLECT: &str = "twinhull-updater status; journalctl --no-pager --output short-precise --lines 3000";
 
-/// Memory of a host, in MiB.
-const MEMORY: u32 = 1536;
+/// Memory of a host, in MiB, where nothing else is said.
+pub(super) const MEMORY: u32 = 1536;
 
 /// What all scenarios of a run share.
 #[derive(Debug)]
 pub struct Theatre {
     artefacts: Artefacts,
-    proven: Proven,
-    pace: Pace,
-    firmware: Firmware,
+    engines: BTreeMap<Arch, Engine>,
     folders: RunFolder,
     key: PathBuf,
     public_key: String,
@@ -50,28 +50,58 @@ pub struct Theatre {
     power_cuts: u16,
 }
 
+/// How processors of one architecture are run here.
+#[derive(Debug, Clone, Copy)]
+struct Engine {
+    accelerator: Accelerator,
+    pace: Pace,
+}
+
 impl Theatre {
-    /// Checks the tools, proves the accelerator, makes the folders and the key of this run.
-    pub async fn open(options: &Options, board: &Board) -> Result<Self> {
-        let arch = options.artefacts.arch();
-        tools::qemu(arch).await?;
-        let firmware = Firmware::find(arch)?;
+    /// Checks the tools, proves the accelerator for each of `archs`, makes the folders and the key of this run.
+    pub async fn open(options: &Options, archs: impl IntoIterator<Item = Arch>, board: &Board) -> Result<Self> {
         let folders = RunFolder::create(options.artefacts.work())?;
-        let proven = accelerator::prove(options.accelerator, arch, folders.sockets(), folders.logs()).await?;
-        let pace = Pace::measured(proven.firmware_boot);
-        board.line(&proven.in_words(pace));
         let (key, public_key) = login_key::make(folders.sockets()).await?;
-        let artefacts = options.artefacts.clone();
+        let mut engines = BTreeMap::new();
+        for arch in archs {
+            if engines.contains_key(&arch) {
+                continue;
+            }
+            tools::qemu(arch).await?;
+            let proven = accelerator::prove(options.accelerator, arch, &folders).await?;
+            let pace = Pace::measured(proven.firmware_boot);
+            board.line(&proven.in_words(arch, pace));
+            let accelerator = proven.accelerator;
+            engines.insert(arch, Engine { accelerator, pace });
+        }
         Ok(Self {
-            artefacts,
-            proven,
-            pace,
-            firmware,
+            artefacts: options.artefacts.clone(),
+            engines,
             folders,
             key,
             public_key,
             keep: options.keep,
             power_cuts: options.power_cuts,
+        })
+    }
+
+    fn engine(&self, arch: Arch) -> Result<Engine> {
+        let engine = self.engines.get(&arch).copied();
+        engine.ok_or_else(|| Error::Accelerator {
+            accelerator: arch.to_string(),
+            reason: "no machine of this architecture was planned in this run".to_owned(),
+        })
+    }
+
+    /// How patient to be with everything that is not one machine: as with the slowest of them.
+    fn pace(&self) -> Pace {
+        let paces = self.engines.values().map(|engine| engine.pace);
+        paces.fold(Pace::measured(std::time::Duration::ZERO), |slowest, pace| {
+            if pace.factor() > slowest.factor() {
+                pace
+            } else {
+                slowest
+            }
         })
     }
 
@@ -131,6 +161,46 @@ pub struct Host<'a> {
     pub site: Option<&'a Site>,
     /// What else it is told. `tmpfiles.extra` belongs to `site`, if there is one.
     pub credentials: Vec<Credential>,
+    /// What it is made of.
+    pub hardware: Hardware,
+    /// Whether it was on before in this scenario.
+    pub again: bool,
+}
+
+/// What a machine of a scenario is made of.
+#[derive(Debug, Clone)]
+pub struct Hardware {
+    /// Its architecture; that of the artefacts if not said.
+    pub arch: Option<Arch>,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// Number of processors.
+    pub processors: u32,
+    /// What connects the disk.
+    pub bus: Bus,
+    /// Whether it has a display.
+    pub display: bool,
+    /// Whether its firmware verifies what it starts.
+    pub secure: bool,
+    /// Where on our loopback other ports of the guest are reached.
+    pub forwards: Vec<(SocketAddr, u16)>,
+    /// What its hardware clock shows at power-on, if not the host's time.
+    pub clock: Option<jiff::civil::DateTime>,
+}
+
+impl Default for Hardware {
+    fn default() -> Self {
+        Self {
+            arch: None,
+            memory_mib: MEMORY,
+            processors: 2,
+            bus: Bus::default(),
+            display: false,
+            secure: false,
+            forwards: Vec::new(),
+            clock: None,
+        }
+    }
 }
 
 impl Host<'_> {
@@ -142,6 +212,8 @@ impl Host<'_> {
             write_log: None,
             site: None,
             credentials: Vec::new(),
+            hardware: Hardware::default(),
+            again: false,
         }
     }
 }
@@ -150,7 +222,7 @@ impl Host<'_> {
 #[derive(Debug)]
 pub struct Stage {
     theatre: Rc<Theatre>,
-    name: &'static str,
+    name: String,
     disks: PathBuf,
     logs: PathBuf,
     steps: Rc<Steps>,
@@ -160,7 +232,7 @@ pub struct Stage {
 
 impl Stage {
     /// Makes the folders of the scenario `name`, its logs empty.
-    pub fn open(theatre: Rc<Theatre>, name: &'static str, board: &Board) -> Result<Self> {
+    pub fn open(theatre: Rc<Theatre>, name: &str, board: &Board) -> Result<Self> {
         let disks = theatre.folders.disks().join(name);
         fs::create_dir_all(&disks).map_err(|source| Error::file("make the folder", &disks, source))?;
         let logs = theatre.folders.logs().join(name);
@@ -170,7 +242,7 @@ impl Stage {
         let steps = board.steps(name, logs.join("steps.log"));
         Ok(Self {
             theatre,
-            name,
+            name: name.to_owned(),
             disks,
             logs,
             steps,
@@ -216,7 +288,7 @@ impl Stage {
 
     /// A limit of `seconds` on the reference machine, scaled to this one.
     pub fn limit(&self, seconds: u32) -> std::time::Duration {
-        self.theatre.pace.limit(seconds)
+        self.theatre.pace().limit(seconds)
     }
 
     /// Where this scenario's logs are.
@@ -277,13 +349,56 @@ impl Stage {
             credentials.push(Credential::files(&[(SITE_FILE, &site.toml())]));
         }
         credentials.extend(host.credentials);
-        let plan = Plan {
-            write_log: host.write_log,
-            ..self.plan(host.name, host.disk, credentials)
+        let theatre = &self.theatre;
+        let Hardware {
+            arch,
+            memory_mib,
+            processors,
+            bus,
+            display,
+            secure,
+            forwards,
+            clock,
+        } = host.hardware;
+        let arch = arch.unwrap_or(theatre.artefacts.arch());
+        let firmware = if secure {
+            Firmware::find_secure(arch)?
+        } else {
+            Firmware::find(arch)?
         };
-        let machine = Rc::new(Machine::start(plan).await?);
+        let Engine { accelerator, pace } = theatre.engine(arch)?;
+        // Machines of all scenarios have their sockets in one folder.
+        let name = format!("{}-{}", self.name, host.name);
+        let machine = Machine::start(Plan {
+            pace,
+            disk: Some(host.disk),
+            bus,
+            write_log: host.write_log,
+            credentials,
+            key: Some(theatre.key.clone()),
+            memory_mib,
+            processors,
+            forwards,
+            display,
+            clock,
+            continued: host.again,
+            logs: self.logs.clone(),
+            ..Plan::new(name, firmware, arch, accelerator, &theatre.folders)
+        })
+        .await?;
+        let machine = Rc::new(machine);
         self.machines.borrow_mut().push(Rc::clone(&machine));
         Ok(machine)
+    }
+
+    /// Lets go of a machine that is off.
+    pub(super) fn forget(&self, machine: &Rc<Machine>) {
+        self.machines.borrow_mut().retain(|known| !Rc::ptr_eq(known, machine));
+    }
+
+    /// A short path for the socket `name` of a server.
+    pub(super) fn socket(&self, name: &str) -> PathBuf {
+        self.theatre.folders.sockets().join(format!("{}-{name}", self.name))
     }
 
     /// The public half of the key with which the tests log in.
@@ -295,30 +410,12 @@ impl Stage {
     pub async fn boot_secure(&self, image: &Image) -> Result<Rc<Machine>> {
         let disk = self.disks.join("host.raw");
         copy_sparse(&image.disk, &disk).await?;
-        let mut plan = self.plan("host", disk, vec![Credential::root_key(&self.theatre.public_key)]);
-        plan.firmware = Firmware::find_secure(plan.arch)?;
-        let machine = Rc::new(Machine::start(plan).await?);
-        self.machines.borrow_mut().push(Rc::clone(&machine));
-        Ok(machine)
-    }
-
-    fn plan(&self, name: &str, disk: PathBuf, credentials: Vec<Credential>) -> Plan {
-        let theatre = &self.theatre;
-        // Machines of all scenarios have their sockets in one folder.
-        Plan {
-            name: format!("{}-{name}", self.name),
-            arch: theatre.artefacts.arch(),
-            accelerator: theatre.proven.accelerator,
-            pace: theatre.pace,
-            firmware: theatre.firmware.clone(),
-            disk: Some(disk),
-            write_log: None,
-            credentials,
-            key: Some(theatre.key.clone()),
-            memory_mib: MEMORY,
-            folder: theatre.folders.sockets().to_owned(),
-            logs: self.logs.clone(),
-        }
+        let hardware = Hardware {
+            secure: true,
+            ..Hardware::default()
+        };
+        let host = Host::new("host", disk);
+        self.switch_on(Host { hardware, ..host }).await
     }
 
     /// Asks every machine that still runs for its journal and its agent's status, and keeps them with the logs.

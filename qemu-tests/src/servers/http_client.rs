@@ -36,7 +36,7 @@ pub async fn request(
     body: Option<serde_json::Value>,
 ) -> Result<(u16, Vec<u8>)> {
     let failed = |reason: String| Error::Server {
-        server: "HTTP request",
+        server: "HTTP request".to_owned(),
         reason: format!("{server}{path}: {reason}"),
     };
     let exchange = async {

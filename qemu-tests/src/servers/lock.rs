@@ -89,7 +89,7 @@ impl LockServer {
                 if let Some(status) = process.status() {
                     let reason = format!("ended with {status}: {}", tools::last_part(&text));
                     return Err(Error::Server {
-                        server: "twinhull-lock",
+                        server: "twinhull-lock".to_owned(),
                         reason,
                     });
                 }
@@ -99,7 +99,7 @@ impl LockServer {
         let address = tokio::time::timeout(START, listening)
             .await
             .map_err(|_| Error::Server {
-                server: "twinhull-lock",
+                server: "twinhull-lock".to_owned(),
                 reason: format!(
                     "did not say within {} s where it listens; see {}",
                     START.as_secs(),
@@ -131,7 +131,7 @@ impl LockServer {
     pub async fn status(&self) -> Result<Status> {
         let (status, body) = http_client::request(self.address, Method::Get, "/v1/status", None).await?;
         serde_json::from_slice(&body).map_err(|error| Error::Server {
-            server: "twinhull-lock",
+            server: "twinhull-lock".to_owned(),
             reason: format!("status ({status}) cannot be read: {error}"),
         })
     }
@@ -153,7 +153,7 @@ impl LockServer {
         }
         let reason = format!("{path} for {id}: status {status}: {}", tools::last_part(&answer));
         Err(Error::Server {
-            server: "twinhull-lock",
+            server: "twinhull-lock".to_owned(),
             reason,
         })
     }

@@ -55,17 +55,26 @@ impl ReleaseServer {
     /// Serves `folder` on a free port; every answer becomes a line of the file `log`: time, status,
     /// path, range asked for, bytes sent.
     pub async fn start(folder: &Path, log: &Path) -> Result<Self> {
+        Self::start_at(([127, 0, 0, 1], 0).into(), folder, log).await
+    }
+
+    /// As [`ReleaseServer::start`], at this address of our loopback. The log goes on where an earlier one ended.
+    pub async fn start_at(address: SocketAddr, folder: &Path, log: &Path) -> Result<Self> {
         let failed = |error: std::io::Error| Error::Server {
-            server: "release server",
+            server: "release server".to_owned(),
             reason: error.to_string(),
         };
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(failed)?;
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let shared = Arc::new(Mutex::new(Shared {
             folder: folder.to_owned(),
             spoiled: BTreeMap::new(),
             traffic: BTreeMap::new(),
-            log: File::create(log).map_err(|source| Error::file("create the log", log, source))?,
+            log: File::options()
+                .create(true)
+                .append(true)
+                .open(log)
+                .map_err(|source| Error::file("create the log", log, source))?,
         }));
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
         let task = tokio::spawn(async move {

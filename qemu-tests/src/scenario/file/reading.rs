@@ -1,0 +1,417 @@
+//! From the text of a scenario file to a scenario that makes sense: every name in it leads somewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use twinhull_config::{ConfigError, Part, Parts};
+
+use super::document::{Action, Common, Head, Machine, Names, Service};
+use super::names;
+use crate::scenario::stage::MEMORY;
+
+/// A scenario that was written in a file.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// Its name: that of the file.
+    pub name: String,
+    /// What it shows, in one line.
+    pub about: String,
+    /// Paths in it count from here.
+    pub(super) folder: PathBuf,
+    pub(super) machines: BTreeMap<String, Machine>,
+    /// In the order of the file.
+    pub(super) services: Vec<(String, Service)>,
+    pub(super) steps: Vec<Step>,
+}
+
+/// One step, with what was left out filled in.
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    /// Its line in the file.
+    pub(super) line: usize,
+    pub(super) about: Option<String>,
+    /// Names of machines; empty for a step that has to do with none.
+    pub(super) on: Vec<String>,
+    pub(super) within: Option<u32>,
+    pub(super) action: Action,
+}
+
+impl Written {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// What is wrong, with its line.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        Self::parse(&twinhull_config::read_text(path)?, path)
+    }
+
+    /// Reads `text`, which stands in the file `path`.
+    ///
+    /// # Errors
+    /// What is wrong, with its line.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let mut parts = Parts::parse(text, path)?;
+        let mut lines = BTreeMap::new();
+        let mut services = Vec::new();
+        for (name, part) in parts.take_named("service")? {
+            lines.insert(name.clone(), part.line());
+            services.push((name, part.read()?));
+        }
+        let list = parts.take_list("step")?;
+        let Head { about, machine } = parts.read()?;
+        let check = Check {
+            path,
+            machines: &machine,
+            services: &services,
+        };
+        check.machines_make_sense(text)?;
+        for (name, service) in &services {
+            check.service_makes_sense(name, service, lines.get(name).copied().unwrap_or(1))?;
+        }
+        let steps = list
+            .into_iter()
+            .map(|part| check.step(part))
+            .collect::<Result<Vec<_>, _>>()?;
+        if steps.is_empty() {
+            return Err(check.wrong(1, "there is no [[step]]"));
+        }
+        check.names_lead_somewhere(text, &steps)?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        Ok(Self {
+            name,
+            about,
+            folder,
+            machines: machine,
+            services,
+            steps,
+        })
+    }
+
+    /// The memory of all its machines in MiB.
+    pub fn memory_mib(&self) -> u32 {
+        self.machines
+            .values()
+            .map(|machine| machine.memory.unwrap_or(MEMORY))
+            .fold(0, u32::saturating_add)
+    }
+
+    /// The architectures of its machines; `None` is the one of the command line.
+    pub fn archs(&self) -> impl Iterator<Item = Option<twinhull_layout::Arch>> {
+        self.machines.values().map(|machine| machine.arch)
+    }
+
+    /// Whether a machine has the image of the command line.
+    pub fn needs_an_image(&self) -> bool {
+        self.machines
+            .values()
+            .any(|machine| machine.image.is_none() && machine.release.is_none())
+    }
+
+    /// How often it boots a machine: the long ones are begun first.
+    pub fn boots(&self) -> u32 {
+        let boots = self.steps.iter().filter(|step| {
+            matches!(
+                step.action,
+                Action::Boot {} | Action::WaitForReboot {} | Action::Reset {}
+            )
+        });
+        boots.fold(0, |sum, step| {
+            sum.saturating_add(u32::try_from(step.on.len()).unwrap_or(u32::MAX))
+        })
+    }
+}
+
+impl Action {
+    /// Whether it is done to machines.
+    pub(super) fn is_on_machines(&self) -> bool {
+        !matches!(
+            self,
+            Self::Publish { .. }
+                | Self::Expect { .. }
+                | Self::Stop { .. }
+                | Self::Start { .. }
+                | Self::Request { .. }
+                | Self::ExpectAnswers { .. }
+        )
+    }
+}
+
+struct Check<'a> {
+    path: &'a Path,
+    machines: &'a BTreeMap<String, Machine>,
+    services: &'a [(String, Service)],
+}
+
+impl Check<'_> {
+    fn wrong(&self, line: usize, message: impl Into<String>) -> ConfigError {
+        ConfigError::Invalid {
+            path: self.path.to_owned(),
+            line,
+            message: message.into(),
+        }
+    }
+
+    fn unknown(&self, line: usize, what: &str, name: &str, known: &[String]) -> ConfigError {
+        let hint = match twinhull_config::nearest(name, known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if known.is_empty() => "there is none".to_owned(),
+            None => format!("there are: {}", known.join(", ")),
+        };
+        self.wrong(line, format!("no {what} is called `{name}`; {hint}"))
+    }
+
+    fn machines_make_sense(&self, text: &str) -> Result<(), ConfigError> {
+        let taken: BTreeSet<_> = self.services.iter().map(|(name, _)| name).collect();
+        for (name, machine) in self.machines {
+            let heading = format!("machine.{name}");
+            let line = text
+                .lines()
+                .position(|line| line.contains(&heading))
+                .map_or(1, |at| at + 1);
+            if !is_name(name) {
+                return Err(self.wrong(
+                    line,
+                    format!("`{name}` cannot name a machine: small letters, digits and `-` can"),
+                ));
+            }
+            if taken.contains(name) {
+                return Err(self.wrong(line, format!("`{name}` is a machine and a service")));
+            }
+            if machine.image.is_some() && machine.release.is_some() {
+                return Err(self.wrong(
+                    line,
+                    format!("machine {name} has an `image` and a `release`: one of them"),
+                ));
+            }
+            if machine.processors == Some(0) || machine.memory.is_some_and(|memory| memory < 128) {
+                return Err(self.wrong(line, format!("machine {name} needs a processor and 128 MiB at least")));
+            }
+        }
+        if self.machines.is_empty() {
+            return Err(self.wrong(1, "there is no [machine.NAME]"));
+        }
+        Ok(())
+    }
+
+    fn service_makes_sense(&self, name: &str, service: &Service, line: usize) -> Result<(), ConfigError> {
+        if !is_name(name) {
+            return Err(self.wrong(
+                line,
+                format!("`{name}` cannot name a service: small letters, digits and `-` can"),
+            ));
+        }
+        match service {
+            Service::Lock { etcd: Some(etcd), .. } => {
+                self.has_service(line, etcd, "service of kind `etcd`", |service| {
+                    matches!(service, Service::Etcd {})
+                })
+            }
+            Service::Command { command, .. } if command.is_empty() => {
+                Err(self.wrong(line, "`command` names no program"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn step(&self, mut part: Part<'_>) -> Result<Step, ConfigError> {
+        let line = part.line();
+        let Common { about, on, within } = Common {
+            about: part.take("about")?,
+            on: part.take("on")?,
+            within: part.take("within")?,
+        };
+        let action: Action = part.read()?;
+        let on = match on {
+            None if action.is_on_machines() => self.machines.keys().cloned().collect(),
+            None => Vec::new(),
+            Some(_) if !action.is_on_machines() => {
+                return Err(self.wrong(line, "this step has to do with no machine: leave `on` out"));
+            }
+            Some(Names::One(name)) => vec![name],
+            Some(Names::Several(names)) => names,
+        };
+        let machines: Vec<String> = self.machines.keys().cloned().collect();
+        for name in &on {
+            if !self.machines.contains_key(name) {
+                return Err(self.unknown(line, "machine", name, &machines));
+            }
+        }
+        self.action_makes_sense(line, &action)?;
+        Ok(Step {
+            line,
+            about,
+            on,
+            within,
+            action,
+        })
+    }
+
+    fn action_makes_sense(&self, line: usize, action: &Action) -> Result<(), ConfigError> {
+        match action {
+            Action::Stop { service } | Action::Start { service } | Action::Request { service, .. } => {
+                self.has_service(line, service, "service", |_| true)
+            }
+            Action::ExpectAnswers { service, .. } => {
+                let kind = |service: &Service| matches!(service, Service::Client { .. });
+                self.has_service(line, service, "service of kind `client`", kind)
+            }
+            Action::Publish {
+                service,
+                release,
+                description,
+                ..
+            } => {
+                if release.is_some() == description.is_some() {
+                    return Err(self.wrong(line, "say which release: `release` or `description`"));
+                }
+                let kind = |service: &Service| matches!(service, Service::Releases { .. });
+                match service {
+                    Some(service) => self.has_service(line, service, "service of kind `releases`", kind),
+                    None if self.services.iter().filter(|(_, service)| kind(service)).count() == 1 => Ok(()),
+                    None => Err(self.wrong(line, "say which `service`: there is not exactly one of kind `releases`")),
+                }
+            }
+            Action::SetClock { to } => match to.parse::<jiff::civil::DateTime>() {
+                Ok(_) => Ok(()),
+                Err(error) => Err(self.wrong(line, format!("`to` is no time: {error}"))),
+            },
+            Action::ExpectDisk { intact, damaged, .. } => {
+                match intact
+                    .iter()
+                    .chain(damaged)
+                    .find(|slot| !matches!(slot.as_str(), "a" | "b"))
+                {
+                    Some(slot) => Err(self.wrong(line, format!("`{slot}` is no slot: `a` or `b`"))),
+                    None => Ok(()),
+                }
+            }
+            Action::Picture { name } if !is_name(name) => {
+                Err(self.wrong(line, "a picture's name has small letters, digits and `-`"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn has_service(
+        &self,
+        line: usize,
+        name: &str,
+        what: &str,
+        kind: impl Fn(&Service) -> bool,
+    ) -> Result<(), ConfigError> {
+        let fitting = self.services.iter().filter(|(_, service)| kind(service));
+        let known: Vec<String> = fitting.map(|(name, _)| name.clone()).collect();
+        if known.iter().any(|known| known == name) {
+            return Ok(());
+        }
+        Err(self.unknown(line, what, name, &known))
+    }
+
+    /// Every `${NAME}` is one that something in the file makes.
+    fn names_lead_somewhere(&self, text: &str, steps: &[Step]) -> Result<(), ConfigError> {
+        let mut known = vec!["key".to_owned()];
+        for (service, _) in self.services {
+            known.extend(["port", "url", "folder"].map(|what| format!("{service}.{what}")));
+        }
+        for (name, machine) in self.machines {
+            known.extend(machine.ports.keys().map(|port| format!("{name}.{port}")));
+        }
+        for step in steps {
+            if let Action::Run { save: Some(save), .. } = &step.action {
+                known.extend(step.on.iter().map(|machine| format!("{machine}.{save}")));
+            }
+        }
+        for (at, line) in text.lines().enumerate() {
+            // A comment may speak of names without meaning one.
+            let content = if line.trim_start().starts_with("# ") { "" } else { line };
+            if let Some(name) = names::used(content).find(|&name| !known.iter().any(|known| known == name)) {
+                return Err(self.unknown(at + 1, "text", &format!("${{{name}}}"), &in_marks(&known)));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn in_marks(names: &[String]) -> Vec<String> {
+    names.iter().map(|name| format!("${{{name}}}")).collect()
+}
+
+fn is_name(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    !text.is_empty() && text.len() <= 32 && text.bytes().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Written, String> {
+        Written::parse(text, Path::new("boots.toml")).map_err(|error| error.to_string())
+    }
+
+    const BEGIN: &str = "about = \"x\"\n[machine.host]\nports = { web = 80 }\n[service.lock]\nkind = \"lock\"\n";
+
+    fn error(more: &str) -> String {
+        parse(&format!("{BEGIN}{more}")).unwrap_err()
+    }
+
+    #[test]
+    fn a_step_without_machines_is_on_all_of_them() {
+        let written =
+            parse("about = \"x\"\n[machine.a]\n[machine.b]\nmemory = 512\n[[step]]\ndo = \"boot\"\n").unwrap();
+        assert_eq!(written.steps[0].on, ["a", "b"]);
+        assert_eq!(
+            (written.name.as_str(), written.memory_mib(), written.boots()),
+            ("boots", 2048, 2)
+        );
+        assert!(written.needs_an_image());
+    }
+
+    #[test]
+    fn what_leads_nowhere_is_found_on_its_line() {
+        assert_eq!(
+            error("[[step]]\ndo = \"boot\"\non = \"hots\"\n"),
+            "boots.toml:6: no machine is called `hots`; did you mean `host`?"
+        );
+        assert_eq!(
+            error("[[step]]\ndo = \"stop\"\nservice = \"lok\"\n"),
+            "boots.toml:6: no service is called `lok`; did you mean `lock`?"
+        );
+        assert_eq!(
+            error("[[step]]\ndo = \"run\"\ncommand = \"curl ${lock.prot}\"\n"),
+            "boots.toml:8: no text is called `${lock.prot}`; did you mean `${lock.port}`?"
+        );
+        assert_eq!(
+            error("[[step]]\ndo = \"expect-answers\"\nservice = \"lock\"\n"),
+            "boots.toml:6: no service of kind `client` is called `lock`; there is none"
+        );
+    }
+
+    #[test]
+    fn unknown_keys_are_found_with_the_nearest() {
+        assert_eq!(
+            error("[[step]]\ndo = \"run\"\ncommand = \"true\"\nwithn = 3\n"),
+            "boots.toml:9: unknown key `withn`; did you mean `within`?"
+        );
+        assert_eq!(
+            error("[machine.other]\nmemry = 5\n"),
+            "boots.toml:7: unknown key `memry`; did you mean `memory`?"
+        );
+    }
+
+    #[test]
+    fn kept_texts_and_ports_are_known() {
+        let text = "[[step]]\ndo = \"run\"\ncommand = \"id\"\nsave = \"id\"\n[[step]]\ndo = \"expect\"\ntext = \"${host.id} \
+                    ${host.web} $${HOME}\"\nexpect.contains = [\"0\"]\n";
+        assert_eq!(parse(&format!("{BEGIN}{text}")).unwrap().steps.len(), 2);
+    }
+
+    #[test]
+    fn a_publish_needs_a_repository() {
+        assert_eq!(
+            error("[[step]]\ndo = \"publish\"\nrelease = \"1.0.0\"\n"),
+            "boots.toml:6: say which `service`: there is not exactly one of kind `releases`"
+        );
+    }
+}
