@@ -102,7 +102,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Published> {
         ..MakeOptions::default()
     };
     let mut payloads = Payloads::new(&options.repository, make);
-    for (name, image, bases) in [("root", &root, &root_bases), ("uki", &uki, &uki_bases)] {
+    for (name, image, bases) in [(image::ROOT, &root, &root_bases), ("uki", &uki, &uki_bases)] {
         payloads.add(name, image, None, options.level, progress)?;
         for (base, level) in bases {
             payloads.add(name, image, Some(base), *level, progress)?;
@@ -169,7 +169,7 @@ fn document(manifest: &Manifest, payloads: &Payloads, minimum_from: Option<Versi
             salt: hex(&manifest.root.salt)?,
             verity_size: manifest.root.verity_size,
             signature: manifest.root.signature.as_ref().map(Signature::to_text).transpose()?,
-            payloads: payloads.of("root"),
+            payloads: payloads.of(image::ROOT),
         },
         uki: twinhull_trust::UkiImage {
             size: manifest.uki.size,

@@ -6,7 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
-use twinhull_payload::{MakeOptions, make};
+use tempfile::NamedTempFile;
+use twinhull_payload::{MakeOptions, make, make_block_map};
 use twinhull_trust::{Hex32, PayloadRef};
 use twinhull_verity::{BLOCK_SIZE, Salt, TreeBuilder};
 
@@ -14,6 +15,9 @@ use crate::build::manifest::Manifest;
 use crate::definition::size::Size;
 use crate::error::{Doing, Error, Result};
 use crate::progress::Progress;
+
+/// The image that is the root file system.
+pub(super) const ROOT: &str = "root";
 
 /// Bytes read at once.
 const PIECE: usize = 1 << 20;
@@ -131,10 +135,7 @@ impl Payloads {
     ) -> Result<()> {
         let what = base.map_or_else(|| name.to_owned(), |base| format!("{name} from {}", base.version));
         let step = progress.step("payload", &what);
-        let mut file = tempfile::Builder::new()
-            .prefix(".payload-")
-            .tempfile_in(&self.folder)
-            .doing("make a file in", &self.folder)?;
+        let mut file = self.file()?;
         let source = base.map(|base| &base.file as &dyn twinhull_payload::Source);
         let mut out = BufWriter::with_capacity(PIECE, file.as_file_mut());
         let options = MakeOptions {
@@ -160,15 +161,13 @@ impl Payloads {
         }
         let header_sha256 = Hex32::from(made.header_sha256.0);
         let relative = format!("payloads/{header_sha256}.thp");
-        let target = self.folder.join(format!("{header_sha256}.thp"));
-        file.as_file()
-            .set_permissions(fs::Permissions::from_mode(0o644))
-            .doing("set the mode of", file.path())?;
-        file.as_file().sync_all().doing("flush", file.path())?;
-        file.persist(&target)
-            .map_err(|error| error.error)
-            .doing("move into place", &target)?;
-        twinhull_durable::flush_directory_of(&target)?;
+        self.keep(file, &format!("{header_sha256}.thp"))?;
+        // A kernel image is one file whose parts are not found by block.
+        let map_sha256 = if base.is_none() && name == ROOT {
+            Some(self.add_map(image)?)
+        } else {
+            None
+        };
         step.done(&format!("{what}: {}", Size(made.size)));
         let payload = PayloadRef {
             path: relative,
@@ -176,9 +175,49 @@ impl Payloads {
             header_size: made.header_size,
             header_sha256,
             base: base.map(|base| base.id),
+            map_sha256,
         };
         self.made.push((name, what, payload));
         Ok(())
+    }
+
+    /// Writes the block map of `image` and gives its hash.
+    fn add_map(&self, image: &Image) -> Result<Hex32> {
+        let mut file = self.file()?;
+        let mut out = BufWriter::with_capacity(PIECE, file.as_file_mut());
+        let hash = make_block_map(&image.file, &mut out);
+        let hash = hash.map_err(|error| {
+            Error::Content(format!(
+                "cannot make the block map of {}: {error}",
+                image.path.display()
+            ))
+        })?;
+        out.flush().doing("write a block map in", &self.folder)?;
+        drop(out);
+        let hash = Hex32::from(hash.0);
+        self.keep(file, &format!("{hash}.map"))?;
+        Ok(hash)
+    }
+
+    /// A file to be kept.
+    fn file(&self) -> Result<NamedTempFile> {
+        tempfile::Builder::new()
+            .prefix(".payload-")
+            .tempfile_in(&self.folder)
+            .doing("make a file in", &self.folder)
+    }
+
+    /// Gives `file`, which is complete, the name `name`, durably.
+    fn keep(&self, file: NamedTempFile, name: &str) -> Result<()> {
+        let target = self.folder.join(name);
+        file.as_file()
+            .set_permissions(fs::Permissions::from_mode(0o644))
+            .doing("set the mode of", file.path())?;
+        file.as_file().sync_all().doing("flush", file.path())?;
+        file.persist(&target)
+            .map_err(|error| error.error)
+            .doing("move into place", &target)?;
+        Ok(twinhull_durable::flush_directory_of(&target)?)
     }
 
     /// Those of the image `name`.

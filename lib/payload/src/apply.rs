@@ -11,6 +11,8 @@ use crate::error::ApplyError;
 use crate::fingerprint::fingerprint;
 use crate::hash::Sha256Hash;
 use crate::header::Header;
+use crate::reuse::Reuse;
+use crate::segment::Segment;
 use crate::source::{ReadAt, Target};
 use place::Place;
 use worker::{Job, Worker};
@@ -34,8 +36,8 @@ pub struct Applied {
 pub enum Reached {
     /// All of the output is in place.
     End(Applied),
-    /// The target holds the next segments, and their blobs are worth a new request: go on with [`Applier::resume`] and a reader
-    /// from the position after it.
+    /// The target (or the image of [`Applier::reuse`]) holds the next segments, and their blobs are worth a new request; or that
+    /// image did not hold what it seemed to. Go on with [`Applier::resume`] and a reader from the position after it.
     Held,
 }
 
@@ -57,6 +59,8 @@ pub struct Applier<'a> {
     /// The segment that is not applied any more: the number of segments, but for a piece.
     end: u32,
     done: Applied,
+    /// Segments that the base of a full payload holds: an image that happens to be there.
+    reuse: Reuse,
     /// What was read of the blob of a segment that is not done: not to be fetched again.
     begun: Option<(u32, Vec<u8>)>,
     /// Buffers to be used again.
@@ -104,6 +108,7 @@ impl<'a> Applier<'a> {
             place: Place::first(header)?,
             end: header.segment_count(),
             done: Applied::default(),
+            reuse: Reuse::default(),
             begun: None,
             outputs: Vec::new(),
             blobs: Vec::new(),
@@ -137,6 +142,15 @@ impl<'a> Applier<'a> {
         Ok((applier, after.position))
     }
 
+    /// Takes segments of a full payload from `image`, where they were found by its block map. Of a delta nothing changes. Use
+    /// [`Applier::resume`] and [`Applier::apply_while_needed`] in turns then: the first puts together what need not be fetched.
+    pub fn reuse(&mut self, image: &'a dyn ReadAt, found: Reuse) {
+        if self.header.base_size() == 0 {
+            self.base = Some(image);
+            self.reuse = found;
+        }
+    }
+
     /// Where to go on reading, in bytes from the start of the payload: what to ask a server for. The size of the payload once
     /// all blobs are read.
     pub fn position(&self) -> u64 {
@@ -154,20 +168,30 @@ impl<'a> Applier<'a> {
         self.done.found + self.done.written
     }
 
-    /// Passes over the segments that the target already holds, from the first on, up to the first that differs.
+    /// Passes over the segments that the target already holds, from the first on, up to the first that differs; and puts those
+    /// together that [`Applier::reuse`] gave.
     ///
     /// Meant for a target that an earlier application was cut off in; harmless on any other. Costs one read and one hash
     /// of what is found.
     ///
     /// # Errors
-    /// [`ApplyError::Consumer`]. A target that cannot be read counts as one that differs.
+    /// [`ApplyError::Consumer`] and [`ApplyError::WriteTarget`]. A target that cannot be read counts as one that differs.
     pub fn resume(&mut self, consumer: &mut Consumer<'_>) -> Result<(), ApplyError> {
+        let mut worker = Worker::new(self.header, self.base, self.target);
         while self.place.index < self.end {
             let place = self.place.clone();
-            let Some(output) = self.held(&place) else {
-                break;
-            };
-            self.pass_held(output, consumer)?;
+            if let Some(output) = self.held(&place) {
+                self.pass_held(output, consumer)?;
+                continue;
+            }
+            let Some(mut job) = self.reused(&place) else { break };
+            match worker.write(&mut job) {
+                Ok(kept) => self.pass_written(job, kept, consumer)?,
+                Err(error) => {
+                    self.give_up_reuse(&job, error)?;
+                    break;
+                }
+            }
         }
         Ok(())
     }
@@ -178,12 +202,15 @@ impl<'a> Applier<'a> {
     /// # Errors
     /// After [`ApplyError::ReadPayload`], [`ApplyError::Truncated`] and [`ApplyError::Blob`] the call can be repeated with another
     /// reader from the new position; other errors stay.
+    ///
+    /// With [`Applier::reuse`], blobs that are not needed are read and passed over too.
     pub fn apply(&mut self, payload: &mut impl Read, consumer: &mut Consumer<'_>) -> Result<Applied, ApplyError> {
-        loop {
-            match self.apply_while_needed(payload, u64::MAX, consumer)? {
-                Reached::End(done) => return Ok(done),
-                Reached::Held => {}
-            }
+        match self.apply_while_needed(payload, u64::MAX, consumer)? {
+            Reached::End(done) => Ok(done),
+            // The blob that is needed after all has gone by.
+            Reached::Held => Err(ApplyError::Truncated {
+                position: self.position(),
+            }),
         }
     }
 
@@ -220,11 +247,12 @@ impl<'a> Applier<'a> {
             let next = self.read_next(&ahead, payload, worth_a_request);
             // An error of the segment before comes first, whatever was read after it.
             let written = match writing.finish()? {
-                Some((_, Err(error))) => {
+                Some((job, Err(error))) => {
                     if let Ok(Next::Make(read)) = next {
                         self.begun = Some((read.index, read.blob));
                     }
-                    return Err(error);
+                    self.give_up_reuse(&job, error)?;
+                    return Ok(Reached::Held);
                 }
                 Some((job, Ok(kept))) => Some((job, kept)),
                 None => None,
@@ -272,7 +300,8 @@ impl<'a> Applier<'a> {
         let size = ahead.blob_size();
         // Copies cost nothing to make again; their blocks are compared before they are written.
         let held = if size > 0 { self.held(ahead) } else { None };
-        if held.is_some() && size > worth_a_request {
+        let reused = if held.is_none() { self.reused(ahead) } else { None };
+        if (held.is_some() || reused.is_some()) && size > worth_a_request {
             return Ok(Next::Skip);
         }
         let mut blob = match self.begun.take() {
@@ -294,6 +323,11 @@ impl<'a> Applier<'a> {
             self.keep_blob(blob);
             return Ok(Next::Held(output));
         }
+        if let Some(job) = reused {
+            self.done.fetched += size;
+            self.keep_blob(blob);
+            return Ok(Next::Make(job));
+        }
         let found = Sha256Hash::of(&blob);
         if size > 0 && found != hashes.blob {
             return Err(ApplyError::Blob {
@@ -309,7 +343,36 @@ impl<'a> Applier<'a> {
             index: ahead.index,
             blob,
             output: self.outputs.pop().unwrap_or_default(),
+            reused: false,
         }))
+    }
+
+    /// The segment after `place` as one that needs no blob, if that was found.
+    fn reused(&mut self, place: &Place<'_>) -> Option<Job> {
+        let runs = self.reuse.runs(place.index)?;
+        let (segment, hashes) = place.next()?;
+        Some(Job {
+            segment: Segment {
+                first_block: segment.first_block,
+                runs: runs.clone(),
+                coding: None,
+            },
+            hashes: *hashes,
+            index: place.index,
+            blob: Vec::new(),
+            output: self.outputs.pop().unwrap_or_default(),
+            reused: true,
+        })
+    }
+
+    /// After `job` failed with `error`: if it was to be made of what the base seemed to hold, it will be fetched.
+    fn give_up_reuse(&mut self, job: &Job, error: ApplyError) -> Result<(), ApplyError> {
+        if job.reused && !matches!(error, ApplyError::WriteTarget { .. }) {
+            self.reuse.forget(job.index);
+            Ok(())
+        } else {
+            Err(error)
+        }
     }
 
     /// The output of the segment after `place`, if the target holds it.

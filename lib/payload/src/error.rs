@@ -190,3 +190,19 @@ pub enum MakeError {
         reason: &'static str,
     },
 }
+
+/// Why a block map is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum MapError {
+    /// It could not be read, or is shorter than the payload's output asks for.
+    #[error("cannot read the block map: {0}")]
+    Read(#[source] io::Error),
+    /// It is not the one that was released.
+    #[error("the block map has sha256 {found}, expected {expected}: it is damaged or was replaced")]
+    Hash {
+        /// The hash that was released.
+        expected: Sha256Hash,
+        /// The hash of what was read.
+        found: Sha256Hash,
+    },
+}

@@ -7,6 +7,7 @@
 //! - [`make`] writes a payload from a new image and, for a delta, the base that hosts have.
 //! - [`Header::read`] checks and reads the header; nothing after it is trusted but by its hashes.
 //! - [`Applier`] streams blobs into a target, segment by segment, and resumes after any interruption.
+//! - [`make_block_map`] and [`Reuse`]: a host that no delta was made for fetches only what it does not hold anyway.
 //!
 //! Roots and unified kernel images go through the same functions; nothing here looks into what it carries.
 
@@ -19,15 +20,19 @@ mod hash;
 mod header;
 pub mod limits;
 mod make;
+mod map;
+mod reuse;
 mod segment;
 mod source;
 mod structure;
 mod varint;
 
 pub use apply::{Applied, Applier, Consumer, Reached, apply};
-pub use error::{ApplyError, HeaderError, MakeError};
+pub use error::{ApplyError, HeaderError, MakeError, MapError};
 pub use hash::Sha256Hash;
 pub use header::Header;
 pub use make::{Made, MakeOptions, make};
+pub use map::{block_map_size, make_block_map};
+pub use reuse::{BlockIndex, Reuse};
 pub use segment::{Codec, Coding, Origin, Range, Run, RunKind, Segment};
 pub use source::{ReadAt, Source, Target};

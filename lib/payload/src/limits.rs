@@ -34,3 +34,9 @@ pub const MAX_STRUCTURE: u32 = 4 << 20;
 
 /// Most bytes of an output or a base: 1 TiB, 2^28 blocks.
 pub const MAX_IMAGE: u64 = 1 << 40;
+
+/// Most blocks of an image that are indexed to find those of a block map in (4 GiB): 8 MiB of index.
+pub const MAX_INDEXED_BLOCKS: u64 = 1 << 20;
+
+/// Most runs that are remembered of what was found: 3 MiB.
+pub const MAX_REUSED_RUNS: usize = 1 << 17;

@@ -47,7 +47,7 @@ fn content(
         .map_err(InstallError::esp(format!("flush the name {name}")))?;
     let fetched = stream::apply(
         repository,
-        &plan.kernel,
+        &mut plan.kernel,
         &mut plan.allowance,
         Image::Entry(io, &plan.running_entry),
         target,

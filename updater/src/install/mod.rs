@@ -20,6 +20,7 @@ mod kernel;
 mod prepare;
 mod read_back;
 mod repository;
+mod reuse;
 mod root;
 mod signature;
 mod slot;

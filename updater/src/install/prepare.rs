@@ -2,15 +2,14 @@
 
 use twinhull_layout::Slot;
 use twinhull_layout::table::SlotPartitions;
-use twinhull_payload::Header;
+use twinhull_payload::{Header, Reuse, block_map_size};
 use twinhull_trust::{Hex32, PayloadRef, ReleaseDocument};
 use twinhull_verity::{BLOCK_SIZE, partition_size};
 
 use super::allowance::Allowance;
 use super::entries::our_entries;
 use super::slot::Slots;
-use super::stream;
-use super::{InstallError, Repository};
+use super::{InstallError, Repository, reuse, stream};
 use crate::host::Running;
 use crate::io::Io;
 
@@ -39,6 +38,19 @@ pub(super) struct Payloads {
     pub(super) chosen: Candidate,
     /// The full one, for where the base of the chosen one is damaged. Its header is fetched only then.
     pub(super) full: Option<PayloadRef>,
+    /// What need not be fetched of a full one that is used.
+    pub(super) reuse: Option<Reuse>,
+}
+
+impl Payloads {
+    /// Bytes that will be fetched, if nothing goes wrong.
+    fn cost(&self) -> u64 {
+        let payload = &self.chosen.payload;
+        let map = payload.map_sha256.filter(|_| self.reuse.is_some());
+        let map = map.map_or(0, |_| block_map_size(self.chosen.header.output_size()));
+        let saved = self.reuse.as_ref().map_or(0, Reuse::saved);
+        payload.size.saturating_sub(saved) + map
+    }
 }
 
 /// A payload with its header.
@@ -65,13 +77,14 @@ pub(super) fn plan(
     fits_esp(io, release, &entries)?;
 
     let root_base = Hex32::from(*running.root_hash.as_bytes());
-    let root = payloads(
+    let mut root = payloads(
         repository,
         &release.root.payloads,
         root_base,
         release.root.size,
         "the root",
     )?;
+    root.reuse = reuse::find(io, repository, &root.chosen, slots.active_partitions.root.size);
     let kernel_base = stream::hash(io, &running_entry, &stream::Image::Entry(io, &running_entry))?;
     let kernel = payloads(
         repository,
@@ -81,8 +94,8 @@ pub(super) fn plan(
         "the kernel image",
     )?;
     let mut allowance = Allowance::new(repository.max_fetch());
-    for Payloads { chosen, .. } in [&root, &kernel] {
-        allowance.ask(chosen.payload.size, &chosen.payload.path)?;
+    for payloads in [&root, &kernel] {
+        allowance.ask(payloads.cost(), &payloads.chosen.payload.path)?;
     }
     Ok(Plan {
         slot: slots.inactive(),
@@ -214,6 +227,7 @@ fn payloads(
     Ok(Payloads {
         chosen: candidate(repository, chosen, size)?,
         full: full.filter(|_| chosen.base.is_some()).cloned(),
+        reuse: None,
     })
 }
 

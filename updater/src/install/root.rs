@@ -38,7 +38,7 @@ pub(super) fn write(
     let mut tree = TreeWriter::new(release.root.size / BLOCK_SIZE as u64, salt, sink)?;
     let fetched = stream::apply(
         repository,
-        &plan.root,
+        &mut plan.root,
         &mut plan.allowance,
         Image::Root(io),
         &Image::Disk(io, root.start, root.size),

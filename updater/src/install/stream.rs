@@ -3,7 +3,7 @@
 use std::io::{self as std_io, Read};
 
 use sha2::{Digest, Sha256};
-use twinhull_payload::{Applier, ApplyError, Header, Reached, ReadAt, Sha256Hash, Target};
+use twinhull_payload::{Applier, ApplyError, Header, Reached, ReadAt, Sha256Hash, Target, block_map_size};
 use twinhull_trust::{FetchError, Hex32, PayloadRef};
 
 use super::allowance::Allowance;
@@ -136,19 +136,24 @@ pub(super) type Consumer<'c> = dyn FnMut(u64, &[u8]) -> std_io::Result<()> + 'c;
 /// give any more comes from the full payload. Gives the bytes that came over the network.
 pub(super) fn apply(
     repository: &mut dyn Repository,
-    payloads: &Payloads,
+    payloads: &mut Payloads,
     allowance: &mut Allowance,
     base: Image<'_>,
     target: &dyn Target,
     consumer: &mut Consumer<'_>,
 ) -> Result<u64, InstallError> {
+    let reuse = payloads.reuse.take();
     let Candidate { payload, header } = &payloads.chosen;
     let failed = applying(payload);
-    let base: Option<&dyn ReadAt> = payload.base.map(|_| &base as &dyn ReadAt);
-    let mut applier = Applier::new(header, base, target).map_err(&failed)?;
+    let from: Option<&dyn ReadAt> = payload.base.map(|_| &base as &dyn ReadAt);
+    let mut applier = Applier::new(header, from, target).map_err(&failed)?;
     let mut full = None;
     let mut attempts = 0;
     let mut fetched = payload.header_size;
+    if let Some(reuse) = reuse {
+        fetched += block_map_size(header.output_size());
+        applier.reuse(&base, reuse);
+    }
     loop {
         applier.resume(consumer).map_err(&failed)?;
         let position = applier.position();

@@ -15,4 +15,5 @@ mod refusals;
 mod rollout;
 mod server;
 mod turn;
+mod unknown_base;
 mod world;

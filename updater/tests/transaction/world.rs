@@ -110,10 +110,11 @@ pub(crate) fn images() -> [Image; 3] {
     ]
 }
 
-/// The disk of a host that runs `active` from slot A and has `other` in slot B. Larger than [`DISK`] only if `active` asks for it.
-pub(crate) fn disk(active: &Image, other: Option<&Image>) -> Vec<u8> {
-    let fits = |least: u64, bytes: &[u8]| least.max((bytes.len() as u64).next_multiple_of(MIB));
-    let (root, verity) = (fits(ROOT, &active.root), fits(VERITY, &active.tree));
+/// The partition table of a disk with slots for a root of `root` bytes and a tree of `verity`, and the size of that disk. [`DISK`], unless
+/// they ask for more.
+pub(crate) fn table(root: u64, verity: u64) -> (Table, u64) {
+    let fits = |least: u64, bytes: u64| least.max(bytes.next_multiple_of(MIB));
+    let (root, verity) = (fits(ROOT, root), fits(VERITY, verity));
     let size = DISK + 2 * (root - ROOT + verity - VERITY);
     let sizes = [
         (partition::ESP, ESP),
@@ -143,7 +144,12 @@ pub(crate) fn disk(active: &Image, other: Option<&Image>) -> Vec<u8> {
             made
         })
         .collect();
-    let mut table = Table::create(size, 512, Uuid::from_u128(77), partitions).unwrap();
+    (Table::create(size, 512, Uuid::from_u128(77), partitions).unwrap(), size)
+}
+
+/// The disk of a host that runs `active` from slot A and has `other` in slot B.
+pub(crate) fn disk(active: &Image, other: Option<&Image>) -> Vec<u8> {
+    let (mut table, size) = table(active.root.len() as u64, active.tree.len() as u64);
     let mut bytes = vec![0; usize::try_from(size).unwrap()];
     for (slot, image) in [(Slot::A, Some(active)), (Slot::B, other)] {
         let Some(image) = image else { continue };
@@ -199,7 +205,11 @@ pub(crate) fn release(new: &Image, base: Option<&Image>) -> (ReleaseDocument, BT
     (document, files)
 }
 
-fn payload(new: &dyn Source, base: Option<(&dyn Source, Hex32)>, files: &mut BTreeMap<String, Vec<u8>>) -> PayloadRef {
+pub(crate) fn payload(
+    new: &dyn Source,
+    base: Option<(&dyn Source, Hex32)>,
+    files: &mut BTreeMap<String, Vec<u8>>,
+) -> PayloadRef {
     let options = MakeOptions {
         level: 1,
         threads: 1,
@@ -210,13 +220,20 @@ fn payload(new: &dyn Source, base: Option<(&dyn Source, Hex32)>, files: &mut BTr
     let made = twinhull_payload::make(new, source, &options, &mut bytes, &mut |_, _| {}).unwrap();
     let path = format!("payloads/{}.thp", made.header_sha256);
     files.insert(path.clone(), bytes);
-    PayloadRef {
+    let mut map = Vec::new();
+    let map_sha256 = Hex32::from(twinhull_payload::make_block_map(new, &mut map).unwrap().0);
+    let payload = PayloadRef {
         path,
         size: made.size,
         header_size: made.header_size,
         header_sha256: Hex32::from(made.header_sha256.0),
+        map_sha256: base.is_none().then_some(map_sha256),
         base: base.map(|(_, name)| name),
+    };
+    if let Some(path) = payload.map_path() {
+        files.insert(path, map);
     }
+    payload
 }
 
 /// A repository in memory, with as much damage as a test wants.

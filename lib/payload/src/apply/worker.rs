@@ -18,6 +18,8 @@ pub(super) struct Job {
     pub(super) blob: Vec<u8>,
     /// Takes its output.
     pub(super) output: Vec<u8>,
+    /// Whether it is made of blocks that were found in the base, instead of as the payload says.
+    pub(super) reused: bool,
 }
 
 /// What segments are made from and go to, and room for one.

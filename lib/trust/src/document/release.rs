@@ -93,6 +93,16 @@ pub struct PayloadRef {
     /// What it starts from: the root hash of a root, or the sha256 of a UKI; `None` for a full payload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Hex32>,
+    /// sha256 of the block map of a full payload, the file `payloads/<this>.map`; `None` if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map_sha256: Option<Hex32>,
+}
+
+impl PayloadRef {
+    /// Path of the block map, relative to the base of the repository.
+    pub fn map_path(&self) -> Option<String> {
+        self.map_sha256.map(|hash| format!("payloads/{hash}.map"))
+    }
 }
 
 /// A package that a release contains.
