@@ -13,7 +13,9 @@ use crate::phase::Phases;
 use crate::privilege::{as_root, owner};
 use crate::{setup, workspace};
 
-const MUSL: &str = "x86_64-unknown-linux-musl";
+/// The targets of static programs.
+pub(crate) const MUSL: &str = "x86_64-unknown-linux-musl";
+pub(crate) const MUSL_AARCH64: &str = "aarch64-unknown-linux-musl";
 const PRODUCT: &str = "twinhull-server";
 const ARCH: &str = "x86_64";
 
@@ -305,13 +307,13 @@ pub(crate) fn host_program(phases: &mut Phases, name: &str) -> Result<PathBuf> {
     Ok(workspace::target().join("debug").join(name))
 }
 
-/// Builds the static program of package `name` as it is shipped.
-pub(crate) fn static_program(phases: &mut Phases, name: &str) -> Result<PathBuf> {
+/// Builds the static program of package `name` for `target` ([`MUSL`], [`MUSL_AARCH64`]) as it is shipped.
+pub(crate) fn static_program(phases: &mut Phases, name: &str, target: &str) -> Result<PathBuf> {
     phases.run(
         &format!("build {name}, static"),
-        cargo_build().args(["--release", "--target", MUSL, "-p", name]),
+        cargo_build().args(["--release", "--target", target, "-p", name]),
     )?;
-    Ok(workspace::target().join(MUSL).join("release").join(name))
+    Ok(workspace::target().join(target).join("release").join(name))
 }
 
 fn cargo_build() -> Command {

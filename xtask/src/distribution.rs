@@ -73,6 +73,7 @@ pub(crate) const PACKAGES: &[Package] = &[
     package("xdelta3", "bench payload: a peer"),
     package("casync", "bench payload: a peer"),
     package("zchunk", "bench payload: a peer"),
+    package("kmod", "bench payload: depmod indexes the modules of an image"),
     package("rauc", "bench payload: a peer"),
     package("squashfs-tools", "rauc makes its bundles with it"),
     package(

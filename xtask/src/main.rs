@@ -86,6 +86,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // Before anything else: a launcher is to stay small.
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == measure::LAUNCHER) {
+        return measure::launch(words);
+    }
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -107,7 +107,10 @@ impl Inputs {
             fs::copy(from, target.join(name)).with_context(|| format!("cannot copy {}", from.display()))
         };
         copy(&artefacts::host_program(phases, "twinhull")?, "twinhull")?;
-        copy(&artefacts::static_program(phases, "twinhull-init")?, "twinhull-init")?;
+        copy(
+            &artefacts::static_program(phases, "twinhull-init", artefacts::MUSL)?,
+            "twinhull-init",
+        )?;
         let inputs = Self {
             definition: request.definition.clone(),
             folder,

@@ -16,7 +16,7 @@ const BLOCKS: usize = 49_152;
 const WATCHED: Duration = Duration::from_secs(10);
 
 /// A field of `/proc/PID/status`, in its own unit.
-fn status_field(pid: u32, task: u32, name: &str) -> u64 {
+pub(crate) fn status_field(pid: u32, task: u32, name: &str) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{task}/status")).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     line.trim_start_matches(':')
@@ -36,7 +36,7 @@ fn wake_ups(pid: u32) -> u64 {
 }
 
 /// Processor time in user and kernel mode, in hundredths of a second (`proc_pid_stat(5)`, fields 14 and 15).
-fn cpu_hundredths(pid: u32) -> u64 {
+pub(crate) fn cpu_hundredths(pid: u32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = text.rsplit_once(')').unwrap().1.split_whitespace().collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()

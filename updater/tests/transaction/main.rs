@@ -3,6 +3,7 @@
 // The fixtures fail loudly, like any test.
 #![allow(clippy::unwrap_used)]
 
+mod by_size;
 mod crash;
 mod disks;
 mod faults;

@@ -30,7 +30,7 @@ struct Footprint {
 
 /// Measures the agent as it is shipped: idle, then over one update of a root of 192 MiB of which a fiftieth is new.
 pub(crate) fn run(phases: &mut Phases, publication: &Publication) -> Result<()> {
-    let program = artefacts::static_program(phases, "twinhull-updater")?;
+    let program = artefacts::static_program(phases, "twinhull-updater", artefacts::MUSL)?;
     let size = std::fs::metadata(&program)
         .with_context(|| format!("cannot read the size of {}", program.display()))?
         .len();
@@ -38,7 +38,7 @@ pub(crate) fn run(phases: &mut Phases, publication: &Publication) -> Result<()> 
     let absolute = program
         .canonicalize()
         .with_context(|| format!("there is no {}", program.display()))?;
-    let found: Footprint = measuring_test::figures("footprint::footprint", "footprint", Some(&absolute))?;
+    let found: Footprint = measuring_test::figures("footprint::footprint", "footprint", Some(&absolute), &[])?;
     println!(
         "one update of {} MiB by delta; an idle service woke {} times in {} s",
         found.root >> 20,

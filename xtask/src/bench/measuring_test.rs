@@ -8,14 +8,20 @@ use serde::de::DeserializeOwned;
 
 use crate::workspace;
 
-/// Runs the test `name`, with `program` as the agent if that is to be another than the test's own build, and reads the JSON that
-/// it prints in a line after `word`.
-pub(super) fn figures<T: DeserializeOwned>(name: &str, word: &str, program: Option<&Path>) -> Result<T> {
+/// Runs the test `name` with `environment`, and with `program` as the agent if that is to be another than the test's own build, and
+/// reads the JSON that it prints in a line after `word`.
+pub(super) fn figures<T: DeserializeOwned>(
+    name: &str,
+    word: &str,
+    program: Option<&Path>,
+    environment: &[(&str, String)],
+) -> Result<T> {
     let mut command = Command::new(workspace::cargo());
     command
         .args(["test", "--locked", "-p", "twinhull-updater", "--test", "transaction"])
         .args(["--", "--ignored", "--exact", name, "--nocapture"])
-        .stdin(Stdio::null());
+        .stdin(Stdio::null())
+        .envs(environment.iter().map(|(name, value)| (name, value)));
     if let Some(program) = program {
         command.env("TWINHULL_UPDATER", program);
     }

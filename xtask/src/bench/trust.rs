@@ -25,7 +25,7 @@ struct Found {
 
 /// Measures with the agent's own client against nginx on loopback, with nothing but HTTP between them.
 pub(crate) fn run(publication: &Publication) -> Result<()> {
-    let found: Found = measuring_test::figures("polling::figures", "polling", None)?;
+    let found: Found = measuring_test::figures("polling::figures", "polling", None, &[])?;
     let mut evidence = Evidence::new("bench trust");
     evidence.add(Figure::count("trust.refresh.first.bytes", found.first_bytes, "B"));
     evidence.add(Figure::count("trust.refresh.first.requests", found.first_requests, "1"));

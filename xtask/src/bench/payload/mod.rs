@@ -2,30 +2,25 @@
 //!
 //! Every tool gets the same two files, and its output is compared with the new one byte for byte.
 
+mod ours;
 mod pair;
 mod peers;
+mod rows;
 mod sizes;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use crate::evidence::{Evidence, Figure, Goal, Publication, number};
-use crate::measure::{self, Usage};
+use crate::evidence::{Evidence, Publication};
+use crate::measure;
 use crate::phase::Phases;
-use crate::workspace;
+use ours::{BEST, QUICK, Tool};
 use pair::Pair;
-use peers::Cost;
-
-/// Levels of our own tool: what a release gets for every base, and what it gets for the last ones.
-const QUICK: &str = "3";
-const BEST: &str = "19";
-
-/// Bytes of output that the goal for applying is about.
-const APPLY_GOAL_BYTES: f64 = 508e6;
+use rows::{Outcome, say};
 
 /// What to measure.
 #[derive(Args)]
@@ -36,17 +31,25 @@ pub(crate) struct Payload {
     /// The pairs to measure
     #[arg(long = "pair", value_name = "PAIR", value_delimiter = ',', default_value = "server")]
     pairs: Vec<Pair>,
-    /// The full payload at the best level, too: minutes
-    #[arg(long)]
-    full: bool,
-    /// Apply to images of 0.5, 1 and 4 GiB, too: 9 GB of disk, minutes
-    #[arg(long)]
-    sizes: bool,
+    /// Instead of the deltas
+    #[arg(long, value_name = "WHAT")]
+    only: Option<Only>,
     /// How often what takes seconds is repeated; what takes minutes runs once
     #[arg(long, default_value_t = 3, value_name = "N")]
     runs: usize,
     #[command(flatten)]
     publication: Publication,
+}
+
+/// What is measured apart from the deltas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Only {
+    /// Nothing: the images of the pairs are made
+    Images,
+    /// The full payload of the newer root, at the best level: minutes
+    Full,
+    /// Updates of the agent to images of 0.5, 1 and 4 GiB: 14 GB of disk, minutes
+    Sizes,
 }
 
 /// Two images, and a folder for what is made of them.
@@ -60,10 +63,6 @@ impl Files {
     fn size(path: &Path) -> Result<u64> {
         let read = fs::metadata(path).with_context(|| format!("cannot read the size of {}", path.display()))?;
         Ok(read.len())
-    }
-
-    fn new_size(&self) -> Result<u64> {
-        Self::size(&self.new)
     }
 
     /// An empty folder `name` in the scratch folder.
@@ -90,227 +89,79 @@ impl Files {
 
 impl Payload {
     pub(crate) fn run(self, phases: &mut Phases) -> Result<()> {
-        let tool = tool(phases)?;
-        let mut evidence = Evidence::new("bench payload");
-        for pair in &self.pairs {
+        let mut evidence = Evidence::new(if self.peers {
+            "bench payload --peers"
+        } else {
+            "bench payload"
+        });
+        if self.only == Some(Only::Sizes) {
+            sizes::run(phases, &mut evidence)?;
+            return evidence.publish(&self.publication);
+        }
+        let tool = Tool::build(phases)?;
+        for pair in self.pairs.iter().copied() {
             let images = pair.images(phases)?;
-            self.roots(&tool, *pair, &images.root, &mut evidence)?;
-            if let Some(kernel) = &images.kernel {
-                let ours = delta(&tool, kernel, BEST, 1)?;
-                let name = format!("payload.{pair}.kernel.delta");
-                evidence.add(Figure::count(name, ours.bytes, "B"));
+            match self.only {
+                Some(Only::Images) => continue,
+                Some(Only::Full) => self.full(&tool, pair, &images.root, &mut evidence)?,
+                _ => {
+                    // The small one first: what is wrong with a tool shows at once.
+                    let uki = self.outcome(&tool, pair, "uki", &images.uki)?;
+                    let root = self.outcome(&tool, pair, "root", &images.root)?;
+                    rows::bytes(pair, &root, &uki, &mut evidence);
+                    rows::costs(pair, &root, &mut evidence);
+                }
             }
-            if self.full {
-                full(&tool, *pair, &images.root, self.peers, &mut evidence)?;
-            }
-            if self.sizes {
-                sizes::run(&tool, &images.root, &mut evidence)?;
-            }
+            remove_scratch(&images.root.scratch)?;
         }
         evidence.publish(&self.publication)
     }
 
-    fn roots(&self, tool: &Path, pair: Pair, files: &Files, evidence: &mut Evidence) -> Result<()> {
-        let quick = delta(tool, files, QUICK, self.runs)?;
-        say(pair, "ours, quick", &quick);
-        let best = delta(tool, files, BEST, 1)?;
-        say(pair, "ours, best", &best);
-        let root = format!("payload.{pair}.root.delta");
-        evidence.add(Figure::count(format!("{root}.quick"), quick.bytes, "B"));
-        let found: Vec<_> = if self.peers {
-            peers::ALL
-                .iter()
-                .map(|peer| {
-                    let cost = peer.run(files);
-                    match &cost {
-                        Ok(cost) => say(pair, peer.name, cost),
-                        Err(error) => eprintln!("{pair}: {}: {error:#}", peer.name),
-                    }
-                    (peer, cost)
-                })
-                .collect()
-        } else {
-            Vec::new()
+    /// Runs all tools over one image of a pair.
+    fn outcome(&self, tool: &Tool, pair: Pair, image: &str, files: &Files) -> Result<Outcome> {
+        let shown = |name: &str, cost: Result<peers::Cost>| {
+            say(pair, image, name, &cost);
+            cost
         };
-        if found.is_empty() {
-            evidence.add(Figure::count(&root, best.bytes, "B"));
+        let quick = shown("ours, quick", tool.payload(files, true, QUICK, self.runs, self.runs))?;
+        let best = shown("ours, best", tool.payload(files, true, BEST, 1, self.runs))?;
+        let peers = if self.peers { peers::ALL } else { &[] };
+        let peers = peers
+            .iter()
+            .map(|peer| (peer, shown(peer.name, peer.run(files))))
+            .collect();
+        Ok(Outcome {
+            size: Files::size(&files.new)?,
+            quick,
+            best,
+            peers,
+        })
+    }
+
+    /// A full payload, and what zstd makes of the same image with a window of 128 MiB.
+    fn full(&self, tool: &Tool, pair: Pair, files: &Files, evidence: &mut Evidence) -> Result<()> {
+        let ours = tool.payload(files, false, BEST, 1, self.runs);
+        say(pair, "root", "ours, full", &ours);
+        let peer = self.peers.then(|| peers::whole(files));
+        let name = "zstd -19 --long=27";
+        if let Some(cost) = &peer {
+            say(pair, "root", name, cost);
         }
-        for (peer, cost) in &found {
-            let figure = Figure::count(&root, best.bytes, "B");
-            let figure = compare(figure, peer.name, cost, |cost| Some(number(cost.bytes)));
-            evidence.add(match peer.goal {
-                Some(goal) => figure.goal(Goal::RatioAtMost(goal)),
-                None => figure,
-            });
-        }
-        let seconds = |usage: &Usage| usage.cpu.as_secs_f64();
-        let memory = |usage: &Usage| number(usage.peak_memory);
-        let make = format!("payload.{pair}.make");
-        let is_server = pair == Pair::Server;
-        let goal = |figure: Figure, bound| {
-            if is_server {
-                figure.goal(Goal::AtMost(bound))
-            } else {
-                figure
-            }
-        };
-        evidence.add(goal(
-            Figure::new(format!("{make}.quick.cpu"), seconds(&quick.make), "s"),
-            12.0,
-        ));
-        evidence.add(goal(
-            Figure::new(format!("{make}.best.cpu"), seconds(&best.make), "s"),
-            120.0,
-        ));
-        evidence.add(Figure::new(format!("{make}.peak_memory"), memory(&best.make), "B").goal(Goal::AtMost(2e9)));
-        let apply = best.apply.context("ours applies")?;
-        let bound = number(files.new_size()?) / APPLY_GOAL_BYTES;
-        let name = format!("payload.{pair}.apply.cpu");
-        evidence.add(goal(Figure::new(&name, seconds(&apply), "s"), bound));
-        for (peer, cost) in &found {
-            for (what, ours, unit) in [
-                ("cpu", seconds(&best.make), "s"),
-                ("peak_memory", memory(&best.make), "B"),
-            ] {
-                let figure = Figure::new(format!("{make}.best.{what}"), ours, unit);
-                evidence.add(compare(figure, peer.name, cost, |cost| Some(pick(what, &cost.make))));
-            }
-            for (what, ours, unit) in [("cpu", seconds(&apply), "s"), ("peak_memory", memory(&apply), "B")] {
-                let figure = Figure::new(format!("payload.{pair}.apply.{what}"), ours, unit);
-                evidence.add(compare(figure, peer.name, cost, |cost| {
-                    cost.apply.as_ref().map(|usage| pick(what, usage))
-                }));
-            }
-        }
+        rows::full(pair, &ours?, peer.as_ref().map(|cost| (name, cost)), evidence);
         Ok(())
     }
 }
 
-fn pick(what: &str, usage: &Usage) -> f64 {
-    match what {
-        "cpu" => usage.cpu.as_secs_f64(),
-        _ => number(usage.peak_memory),
+fn remove_scratch(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }
-}
-
-fn compare(figure: Figure, name: &str, cost: &Result<Cost>, value: impl Fn(&Cost) -> Option<f64>) -> Figure {
-    match cost {
-        Ok(cost) => match value(cost) {
-            Some(value) => figure.against(name, value),
-            None => figure.without(name, "only its bytes are counted here"),
-        },
-        Err(error) => figure.without(name, format!("{error:#}")),
-    }
-}
-
-fn say(pair: Pair, tool: &str, cost: &Cost) {
-    let usage = |usage: &Usage| {
-        format!(
-            "{:.2} CPU s, {} MB",
-            usage.cpu.as_secs_f64(),
-            usage.peak_memory / 1_000_000
-        )
-    };
-    let apply = cost.apply.as_ref().map_or_else(|| "not run".to_owned(), usage);
-    eprintln!(
-        "{pair}: {tool}: {} bytes; make {}; apply {apply}",
-        cost.bytes,
-        usage(&cost.make)
-    );
-}
-
-/// Our own tool, as it is released.
-fn tool(phases: &mut Phases) -> Result<PathBuf> {
-    phases.run(
-        "build the payload tool",
-        Command::new(workspace::cargo()).args([
-            "build",
-            "--release",
-            "--locked",
-            "-p",
-            "twinhull-payload",
-            "--example",
-            "payload",
-        ]),
-    )?;
-    let tool = workspace::target().join("release/examples/payload");
-    tool.canonicalize()
-        .with_context(|| format!("there is no {}", tool.display()))
-}
-
-/// A delta of ours, made and applied. Applying includes the verity tree and the flush.
-fn delta(tool: &Path, files: &Files, level: &str, runs: usize) -> Result<Cost> {
-    let folder = files.fresh("ours")?;
-    let (payload, output) = (folder.join("delta"), folder.join("output"));
-    let make = measure::median(runs, || {
-        let mut command = quiet(tool);
-        command
-            .args(["make", level])
-            .arg(&files.new)
-            .arg(&payload)
-            .arg(&files.old);
-        Ok(command)
-    })?;
-    let apply = applied(tool, files, &payload, &output, Some(&files.old))?;
-    Ok(Cost {
-        bytes: Files::size(&payload)?,
-        make,
-        apply: Some(apply),
-    })
-}
-
-/// Applies `payload` three times to a file that is not there, and compares the last output.
-fn applied(tool: &Path, files: &Files, payload: &Path, output: &Path, base: Option<&Path>) -> Result<Usage> {
-    let apply = measure::median(3, || {
-        if output.exists() {
-            fs::remove_file(output).with_context(|| format!("cannot remove {}", output.display()))?;
-        }
-        let mut command = quiet(tool);
-        command.arg("apply").arg(payload).arg(output).args(base);
-        Ok(command)
-    })?;
-    files.compare("ours", output)?;
-    Ok(apply)
-}
-
-/// A full payload, and what zstd makes of the same image with a window of 128 MiB.
-fn full(tool: &Path, pair: Pair, files: &Files, peers: bool, evidence: &mut Evidence) -> Result<()> {
-    let folder = files.fresh("full")?;
-    let (payload, output) = (folder.join("full"), folder.join("output"));
-    let mut command = quiet(tool);
-    let make = measure::run(command.args(["make", BEST]).arg(&files.new).arg(&payload))?;
-    let apply = applied(tool, files, &payload, &output, None)?;
-    let cost = Cost {
-        bytes: Files::size(&payload)?,
-        make,
-        apply: Some(apply),
-    };
-    say(pair, "ours, full", &cost);
-    let name = "zstd -19 --long=27";
-    let figure = Figure::count(format!("payload.{pair}.full"), cost.bytes, "B").goal(Goal::RatioAtMost(1.05));
-    evidence.add(if peers {
-        compare(figure, name, &peers::whole(files), |cost| Some(number(cost.bytes)))
-    } else {
-        figure.without(name, "run with --peers")
-    });
-    evidence.add(Figure::new(
-        format!("payload.{pair}.full.make.cpu"),
-        cost.make.cpu.as_secs_f64(),
-        "s",
-    ));
-    evidence.add(Figure::new(
-        format!("payload.{pair}.full.apply.peak_memory"),
-        number(apply.peak_memory),
-        "B",
-    ));
     Ok(())
 }
 
-/// `program`, whose words are of no interest.
+/// `program` to be measured, whose words are of no interest.
 fn quiet(program: impl AsRef<std::ffi::OsStr>) -> Command {
-    let mut command = Command::new(program);
-    command
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::null());
+    let mut command = measure::program(program);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
     command
 }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
@@ -121,11 +122,10 @@ fn casync(files: &Files) -> Result<Cost> {
     let make = pack("new", &files.new)?;
     pack("old", &files.old)?;
     let old = chunks(&folder.join("old.castr"))?;
-    let missing = chunks(&folder.join("new.castr"))?;
-    let missing = missing
-        .iter()
-        .filter(|(name, _)| !old.iter().any(|(held, _)| held == name));
-    let bytes = missing.map(|(_, size)| size).sum::<u64>() + Files::size(&index("new"))?;
+    let new = chunks(&folder.join("new.castr"))?;
+    // Chunks are named by their content.
+    let missing = new.difference(&old).map(|(_, size)| size).sum::<u64>();
+    let bytes = missing + Files::size(&index("new"))?;
     let mut command = quiet("casync");
     let seed = format!("--seed={}", files.old.display());
     let apply = measure::run(
@@ -171,8 +171,7 @@ fn zchunk(files: &Files) -> Result<Cost> {
     };
     let (old, _) = pack("old.zck", &files.old)?;
     let (new, make) = pack("new.zck", &files.new)?;
-    let said = quiet("zck_delta_size")
-        .stdout(std::process::Stdio::piped())
+    let said = Command::new("zck_delta_size")
         .args([&old, &new])
         .output()
         .context("cannot start zck_delta_size")?;
@@ -215,7 +214,10 @@ fn rauc(files: &Files) -> Result<Cost> {
     measure::run(command.stderr(errors))?;
     let bundle = |name: &str, image: &Path| {
         let content = files.fresh(&format!("rauc/{name}"))?;
-        fs::copy(image, content.join("root.img")).context("cannot copy an image")?;
+        let copy = content.join("root.img");
+        fs::copy(image, &copy).context("cannot copy an image")?;
+        // It takes whole chunks only.
+        set_size(&copy, Files::size(image)?.next_multiple_of(INDEX_CHUNK))?;
         fs::write(content.join("manifest.raucm"), MANIFEST).context("cannot write a manifest")?;
         let mut command = quiet("rauc");
         command
@@ -254,12 +256,22 @@ fn rauc(files: &Files) -> Result<Cost> {
     let mut command = quiet("rauc");
     command.arg("extract").arg("--keyring").arg(&certificate);
     measure::run(command.arg(folder.join("new.raucb")).arg(&back))?;
-    files.compare("rauc", &back.join("root.img"))?;
+    let back = back.join("root.img");
+    set_size(&back, Files::size(&files.new)?)?;
+    files.compare("rauc", &back)?;
     Ok(Cost {
         bytes: Files::size(&packed)? + Files::size(&index)?,
         make,
         apply: None,
     })
+}
+
+fn set_size(file: &Path, size: u64) -> Result<()> {
+    let resized = File::options()
+        .write(true)
+        .open(file)
+        .and_then(|file| file.set_len(size));
+    resized.with_context(|| format!("cannot set the size of {}", file.display()))
 }
 
 const MANIFEST: &str = "[update]\ncompatible=bench\nversion=1\n[bundle]\nformat=verity\n[image.rootfs]\nfilename=root.img\nadaptive=block-hash-index\n";

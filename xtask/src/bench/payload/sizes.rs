@@ -1,78 +1,42 @@
-//! Memory to apply with, by the size of the image.
+//! Memory that the agent needs for an update, by the size of the image.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
-use std::path::Path;
-use std::process::Command;
+use anyhow::Result;
+use serde::Deserialize;
 
-use anyhow::{Context, Result, ensure};
-
-use super::{Files, QUICK, quiet};
+use crate::artefacts;
+use crate::bench::measuring_test;
 use crate::evidence::{Evidence, Figure, Goal};
-use crate::measure;
+use crate::phase::Phases;
 
-/// What the agent may hold at most.
+/// What the agent may hold at most, in bytes.
 const MEMORY: f64 = 32e6;
 
-/// Applies a delta to an image of each size. The images are the pair's, one after another until they are large enough, each copy
-/// of the new one with a few bytes of its own in every MiB: work in every segment.
-pub(super) fn run(tool: &Path, files: &Files, evidence: &mut Evidence) -> Result<()> {
+/// What the measuring test prints.
+#[derive(Deserialize)]
+struct BySize {
+    root: u64,
+    payload: u64,
+    peak_memory: u64,
+    cpu_hundredths: u32,
+}
+
+/// Has the agent, as it is shipped, go through an update to an image of each size of which a fiftieth is new: metadata, payload, the slot
+/// read back, kernel image.
+pub(super) fn run(phases: &mut Phases, evidence: &mut Evidence) -> Result<()> {
+    let program = artefacts::static_program(phases, "twinhull-updater", artefacts::MUSL)?;
+    // Absolute, for the test runs in another folder.
+    let program = std::path::absolute(program)?;
     for (name, mebibytes) in [("512m", 512), ("1g", 1024), ("4g", 4096)] {
-        let folder = files.fresh("sizes")?;
-        let (new, payload, output) = (folder.join("new"), folder.join("delta"), folder.join("output"));
-        grow(&files.new, &new, mebibytes << 20)?;
-        let mut command = quiet(tool);
-        measure::run(command.args(["make", QUICK]).arg(&new).arg(&payload).arg(&files.old))?;
-        let expected = sum(&new)?;
-        // Two of the largest do not have to fit beside each other.
-        fs::remove_file(&new).context("cannot remove an image")?;
-        let mut command = quiet(tool);
-        let apply = measure::run(command.arg("apply").arg(&payload).arg(&output).arg(&files.old))?;
-        ensure!(sum(&output)? == expected, "{} came out wrong", output.display());
+        let size = [("TWINHULL_BENCH_MIB", mebibytes.to_string())];
+        let found: BySize = measuring_test::figures("by_size::footprint", "by_size", Some(&program), &size)?;
         eprintln!(
-            "{mebibytes} MiB from {} bytes: {:.2} CPU s",
-            Files::size(&payload)?,
-            apply.cpu.as_secs_f64()
+            "{} MiB from {} bytes: {:.2} CPU s for the whole update",
+            found.root >> 20,
+            found.payload,
+            f64::from(found.cpu_hundredths) / 100.0
         );
-        evidence.add(
-            Figure::count(format!("payload.apply.peak_memory.{name}"), apply.peak_memory, "B")
-                .goal(Goal::AtMost(MEMORY)),
-        );
-        fs::remove_dir_all(&folder).context("cannot remove an image")?;
+        let peak = Figure::count(format!("payload.apply.peak_memory.{name}"), found.peak_memory, "B");
+        evidence.add(peak.goal(Goal::AtMost(MEMORY)));
     }
     Ok(())
-}
-
-fn grow(image: &Path, to: &Path, size: u64) -> Result<()> {
-    let bytes = fs::read(image).with_context(|| format!("cannot read {}", image.display()))?;
-    let file = File::create(to).with_context(|| format!("cannot create {}", to.display()))?;
-    let mut out = BufWriter::with_capacity(1 << 20, file);
-    let mut left = size;
-    let mut written = || -> io::Result<()> {
-        for copy in 0_u64.. {
-            for (number, piece) in (0_u64..).zip(bytes.chunks(1 << 20)) {
-                let take = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
-                let mark = (copy << 32 | number).to_le_bytes();
-                let marked = take.min(mark.len());
-                out.write_all(&mark[..marked])?;
-                out.write_all(&piece[marked..take])?;
-                left -= take as u64;
-                if left == 0 {
-                    return out.flush();
-                }
-            }
-        }
-        Ok(())
-    };
-    written().with_context(|| format!("cannot write {}", to.display()))
-}
-
-fn sum(file: &Path) -> Result<String> {
-    let output = Command::new("sha256sum")
-        .arg(file)
-        .output()
-        .context("cannot start sha256sum")?;
-    ensure!(output.status.success(), "cannot read {}", file.display());
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    Ok(said.split(' ').next().unwrap_or_default().to_owned())
 }
