@@ -32,7 +32,7 @@ use crate::definition::size::Size;
 use crate::error::{Doing, Error, Result};
 use crate::keys::BuildKeys;
 use crate::progress::Progress;
-use crate::tools::Log;
+use crate::tools::{Log, binfmt};
 use crate::work::{IfBusy, Work};
 use crate::{initramfs, preflight, sbom, tree};
 use lock::Lock;
@@ -172,6 +172,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Built> {
     if cached && let Some(built) = unchanged(&context, &entry, progress)? {
         return Ok(built);
     }
+    emulation(&context, progress)?;
     preflight::room((!cached).then_some(options.cache.as_path()), &options.output)?;
     let built = steps(&context, progress)?;
     let record = Record::of(&built.files)?;
@@ -181,6 +182,20 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Built> {
     }
     record.keep(&options.cache, &key)?;
     Ok(built)
+}
+
+/// Has the host run the programs of the image, when they are for another processor.
+fn emulation(context: &Context<'_>, progress: &Progress) -> Result<()> {
+    if context.options.arch == Arch::host() {
+        return Ok(());
+    }
+    let step = progress.step("emulation", "see whether this host runs programs of the image");
+    let done = binfmt::prepare(&context.log, context.options.arch)?;
+    step.done(
+        done.as_deref()
+            .unwrap_or("the kernel runs programs of the image with QEMU"),
+    );
+    Ok(())
 }
 
 /// What an earlier build of the same inputs left in the output folder, if it is all there and as it was made.

@@ -3,6 +3,7 @@
 //! Everything they print goes to one log file. When one fails, the error shows its last lines and names the log.
 
 pub mod apt;
+pub mod binfmt;
 pub mod cp;
 pub mod depmod;
 pub mod dpkg;

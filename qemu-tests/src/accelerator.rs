@@ -78,6 +78,17 @@ impl Accelerator {
             Self::Tcg => "tcg,thread=multi,tb-size=512",
         }
     }
+
+    /// How many processors a machine gets.
+    ///
+    /// An emulated one is a thread of this host. Where a busy host runs only one of two, each waits for the other, and one boot
+    /// in some thirty ends in a kernel that has lost the ticks of its second processor.
+    pub fn processors(self) -> u32 {
+        match self {
+            Self::Kvm => 2,
+            Self::Tcg => 1,
+        }
+    }
 }
 
 impl fmt::Display for Accelerator {

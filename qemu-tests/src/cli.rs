@@ -141,9 +141,6 @@ pub(crate) struct DemoArguments {
 pub(crate) struct RunArguments {
     /// A raw disk image; it is copied, not changed
     pub(crate) image: PathBuf,
-    /// The architecture of the image
-    #[arg(long, default_value_t = Arch::X86_64)]
-    pub(crate) arch: Arch,
     /// auto (kvm if it proves itself by booting the firmware), kvm or tcg
     #[arg(long, value_name = "WHICH", default_value = "auto")]
     pub(crate) accelerator: Choice,

@@ -3,9 +3,8 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use twinhull_layout::Arch;
-
 use crate::accelerator::{self, Choice};
+use crate::disk::Disk;
 use crate::error::Result;
 use crate::firmware::Firmware;
 use crate::login_key;
@@ -19,7 +18,8 @@ use crate::steps::Board;
 /// Boots a private copy of `image` and shows its console until the machine is off.
 ///
 /// A root login by ssh is open with a key of this run; how to use it is shown first.
-pub async fn run(image: &Path, arch: Arch, choice: Choice, memory_mib: u32, work: &Path) -> Result<()> {
+pub async fn run(image: &Path, choice: Choice, memory_mib: u32, work: &Path) -> Result<()> {
+    let arch = Disk::architecture(image)?;
     let board = Board::new();
     let folders = RunFolder::create(work)?;
     let proven = accelerator::prove(choice, arch, &folders).await?;

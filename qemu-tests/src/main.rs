@@ -85,12 +85,11 @@ async fn perform(command: Command) -> anyhow::Result<u8> {
         Command::Demo(arguments) => demonstrate(arguments).await,
         Command::Run(RunArguments {
             image,
-            arch,
             accelerator,
             memory,
         }) => {
             let work = std::env::temp_dir();
-            interactive::run(&image, arch, accelerator, memory, &work).await?;
+            interactive::run(&image, accelerator, memory, &work).await?;
             Ok(0)
         }
         Command::Prove(arguments) => prove(arguments).await,

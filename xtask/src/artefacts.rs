@@ -9,15 +9,12 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use clap::Args;
 
+use crate::arch::Arch;
 use crate::phase::Phases;
 use crate::privilege::{as_root, owner};
 use crate::{setup, workspace};
 
-/// The targets of static programs.
-pub(crate) const MUSL: &str = "x86_64-unknown-linux-musl";
-pub(crate) const MUSL_AARCH64: &str = "aarch64-unknown-linux-musl";
 const PRODUCT: &str = "twinhull-server";
-const ARCH: &str = "x86_64";
 
 /// An image: its version, its definition, and the version that hosts have when they are offered it.
 pub(crate) struct Image {
@@ -71,6 +68,9 @@ pub(crate) struct Scenarios {
     /// Only these scenarios (see `twinhull-qemu list`)
     #[arg(long = "scenario", value_name = "NAME")]
     names: Vec<String>,
+    /// The architecture of the images and of the machines that boot them
+    #[arg(long, value_enum, default_value_t = Arch::X86_64)]
+    pub(crate) arch: Arch,
     /// Virtual machines side by side
     #[arg(long, default_value_t = 2)]
     jobs: u32,
@@ -101,14 +101,16 @@ pub(crate) const ALL: &[Image] = &[FIRST, NEXT, SICK, HANGS, SIGNED];
 
 /// Everything that was built.
 pub(crate) struct Artefacts {
+    arch: Arch,
     work: PathBuf,
 }
 
 impl Artefacts {
     /// Builds programs, keys, repository and `images`, and publishes every image after the first.
-    pub(crate) fn build(phases: &mut Phases, images: &[Image]) -> Result<Self> {
+    pub(crate) fn build(phases: &mut Phases, arch: Arch, images: &[Image]) -> Result<Self> {
         let artefacts = Self {
-            work: workspace::work(),
+            arch,
+            work: arch.work(),
         };
         artefacts.programs(phases)?;
         artefacts.agent_package(phases)?;
@@ -138,7 +140,7 @@ impl Artefacts {
         command
             .arg("prove")
             .args(&wanted.names)
-            .arg("--work")
+            .args(["--arch", self.arch.name(), "--work"])
             .arg(&self.work)
             .arg("--jobs")
             .arg(wanted.jobs.to_string());
@@ -182,15 +184,18 @@ impl Artefacts {
         )?;
         phases.run(
             "build static programs of the image",
-            cargo_build()
-                .args(["--release", "--target", MUSL])
-                .args(["-p", "twinhull-init", "-p", "twinhull-updater"]),
+            cargo_build().args(["--release", "--target", self.arch.musl()]).args([
+                "-p",
+                "twinhull-init",
+                "-p",
+                "twinhull-updater",
+            ]),
         )?;
         for name in ["twinhull", "twinhull-lock", "twinhull-qemu"] {
             copy(&workspace::target().join("debug").join(name), &bin.join(name))?;
         }
         copy(
-            &workspace::target().join(MUSL).join("release/twinhull-init"),
+            &workspace::target().join(self.arch.musl()).join("release/twinhull-init"),
             &bin.join("twinhull-init"),
         )
     }
@@ -210,7 +215,7 @@ impl Artefacts {
                     "--no-build",
                     "--no-strip",
                     "--target",
-                    MUSL,
+                    self.arch.musl(),
                     "--output",
                 ])
                 .arg(self.agent_deb()),
@@ -243,10 +248,13 @@ impl Artefacts {
         let output = self.work.join("images").join(image.version);
         fs::create_dir_all(&output).with_context(|| format!("cannot create {}", output.display()))?;
         let mut command = as_root(&self.work.join("bin/twinhull").to_string_lossy());
-        command
-            .arg("build")
-            .arg(image.definition)
-            .args(["--version", image.version, "--arch", ARCH, "--trust-root"]);
+        command.arg("build").arg(image.definition).args([
+            "--version",
+            image.version,
+            "--arch",
+            self.arch.name(),
+            "--trust-root",
+        ]);
         command
             .arg(self.work.join("repo-pristine/metadata/root.json"))
             .arg("--init")
@@ -255,7 +263,7 @@ impl Artefacts {
             .arg("--deb")
             .arg(self.agent_deb())
             .arg("--cache")
-            .arg(self.work.join("cache"));
+            .arg(workspace::work().join("cache"));
         command.arg("--output").arg(&output);
         if image.signed {
             command.arg("--keys").arg(self.work.join("keys"));
@@ -289,7 +297,7 @@ impl Artefacts {
         self.work
             .join("images")
             .join(version)
-            .join(format!("{PRODUCT}_{version}_{ARCH}.json"))
+            .join(format!("{PRODUCT}_{version}_{}.json", self.arch.name()))
     }
 
     fn agent_deb(&self) -> PathBuf {
@@ -307,13 +315,13 @@ pub(crate) fn host_program(phases: &mut Phases, name: &str) -> Result<PathBuf> {
     Ok(workspace::target().join("debug").join(name))
 }
 
-/// Builds the static program of package `name` for `target` ([`MUSL`], [`MUSL_AARCH64`]) as it is shipped.
-pub(crate) fn static_program(phases: &mut Phases, name: &str, target: &str) -> Result<PathBuf> {
+/// Builds the static program of package `name` for `arch` as it is shipped.
+pub(crate) fn static_program(phases: &mut Phases, name: &str, arch: Arch) -> Result<PathBuf> {
     phases.run(
         &format!("build {name}, static"),
-        cargo_build().args(["--release", "--target", target, "-p", name]),
+        cargo_build().args(["--release", "--target", arch.musl(), "-p", name]),
     )?;
-    Ok(workspace::target().join(target).join("release").join(name))
+    Ok(workspace::target().join(arch.musl()).join("release").join(name))
 }
 
 fn cargo_build() -> Command {

@@ -5,12 +5,16 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::arch::Arch;
+
 /// A package and why it is needed.
 pub(crate) struct Package {
     pub(crate) name: &'static str,
     pub(crate) reason: &'static str,
     /// The least upstream version, where an older one does not do.
     pub(crate) at_least: Option<&'static str>,
+    /// The only architecture of images that it is needed for, if it is not for all.
+    pub(crate) arch: Option<Arch>,
 }
 
 const fn package(name: &'static str, reason: &'static str) -> Package {
@@ -18,6 +22,14 @@ const fn package(name: &'static str, reason: &'static str) -> Package {
         name,
         reason,
         at_least: None,
+        arch: None,
+    }
+}
+
+const fn for_aarch64(name: &'static str, reason: &'static str) -> Package {
+    Package {
+        arch: Some(Arch::Aarch64),
+        ..package(name, reason)
     }
 }
 
@@ -84,6 +96,17 @@ pub(crate) const PACKAGES: &[Package] = &[
     package("python3-venv", "python-tuf judges our client of The Update Framework"),
     package("faketime", "those tests look at other times"),
     package("softhsm2", "tests sign with a key on a PKCS #11 token"),
+    for_aarch64(
+        "gcc-aarch64-linux-gnu",
+        "compiles and links the static programs of aarch64",
+    ),
+    for_aarch64("libc6-dev-arm64-cross", "headers for their C parts"),
+    for_aarch64("qemu-user-static", "installs packages of aarch64 on a host that is not"),
+    Package {
+        at_least: Some("10"),
+        ..for_aarch64("qemu-system-arm", "runs virtual machines of aarch64")
+    },
+    for_aarch64("qemu-efi-aarch64", "UEFI firmware for them"),
 ];
 
 impl Package {

@@ -3,6 +3,7 @@
 //! It installs what is needed, builds what is to be shown or tested, and runs it; it has no knowledge of images or
 //! updates of its own.
 
+mod arch;
 mod artefacts;
 mod bench;
 mod chaos;
@@ -25,6 +26,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use arch::Arch;
 use artefacts::{Artefacts, Scenarios};
 use bench::Bench;
 use chaos::Chaos;
@@ -52,6 +54,9 @@ enum Command {
         /// Only say what is missing
         #[arg(long)]
         dry_run: bool,
+        /// The architecture of the images that will be built
+        #[arg(long, value_enum, default_value_t = Arch::X86_64)]
+        arch: Arch,
     },
     /// Build 1.0.0, publish 1.1.0, boot 1.0.0 in a virtual machine and watch it update itself
     Demo,
@@ -72,7 +77,11 @@ enum Command {
         scenarios: Scenarios,
     },
     /// Build the images that the demo and the scenarios boot, and no more
-    Images,
+    Images {
+        /// Their architecture
+        #[arg(long, value_enum, default_value_t = Arch::X86_64)]
+        arch: Arch,
+    },
     /// Measure, beside peers in the same run: a table, and JSON with `--json FILE`
     #[command(subcommand)]
     Bench(Bench),
@@ -104,47 +113,47 @@ fn run(command: Command) -> Result<()> {
     workspace::enter_root()?;
     let mut phases = Phases::new(workspace::work().join("logs"))?;
     match command {
-        Command::Setup { dry_run: true } => setup::explain(),
-        Command::Setup { dry_run: false } => {
-            setup::run(&mut phases)?;
+        Command::Setup { dry_run: true, arch } => setup::explain(arch),
+        Command::Setup { dry_run: false, arch } => {
+            setup::run(&mut phases, arch)?;
             other_tuf::install(&mut phases)
         }
         Command::Demo => {
-            setup::run(&mut phases)?;
-            let artefacts = Artefacts::build(&mut phases, artefacts::DEMO)?;
+            setup::run(&mut phases, Arch::X86_64)?;
+            let artefacts = Artefacts::build(&mut phases, Arch::X86_64, artefacts::DEMO)?;
             artefacts.demo(&mut phases)
         }
         Command::Crash(crash) => crash.run(&mut phases),
         Command::Reproduce(reproduce) => {
-            setup::run(&mut phases)?;
+            setup::run(&mut phases, Arch::X86_64)?;
             reproduce.run(&mut phases)
         }
-        Command::Images => {
-            setup::run(&mut phases)?;
-            Artefacts::build(&mut phases, artefacts::ALL).map(|_| ())
+        Command::Images { arch } => {
+            setup::run(&mut phases, arch)?;
+            Artefacts::build(&mut phases, arch, artefacts::ALL).map(|_| ())
         }
         Command::Bench(bench) => {
-            setup::run(&mut phases)?;
+            setup::run(&mut phases, Arch::X86_64)?;
             bench.run(&mut phases)
         }
         Command::Qemu { all, scenarios } => {
-            setup::run(&mut phases)?;
-            let artefacts = Artefacts::build(&mut phases, artefacts::ALL)?;
+            setup::run(&mut phases, scenarios.arch)?;
+            let artefacts = Artefacts::build(&mut phases, scenarios.arch, artefacts::ALL)?;
             let scenarios = if all { scenarios.thorough() } else { scenarios };
             artefacts.scenarios(&mut phases, &scenarios)
         }
         Command::Chaos(chaos) => {
-            setup::run(&mut phases)?;
+            setup::run(&mut phases, Arch::X86_64)?;
             chaos.run(&mut phases)
         }
         Command::Test { no_qemu, scenarios } => {
-            setup::run(&mut phases)?;
+            setup::run(&mut phases, scenarios.arch)?;
             other_tuf::install(&mut phases)?;
             checks::run(&mut phases)?;
             if no_qemu {
                 return Ok(());
             }
-            let artefacts = Artefacts::build(&mut phases, artefacts::ALL)?;
+            let artefacts = Artefacts::build(&mut phases, scenarios.arch, artefacts::ALL)?;
             artefacts.read_by_others(&mut phases)?;
             artefacts.scenarios(&mut phases, &scenarios)
         }

@@ -13,6 +13,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::arch::Arch;
 use crate::distribution::Distribution;
 use crate::evidence::{Evidence, Figure, Goal, Publication};
 use crate::phase::Phases;
@@ -108,7 +109,7 @@ impl Inputs {
         };
         copy(&artefacts::host_program(phases, "twinhull")?, "twinhull")?;
         copy(
-            &artefacts::static_program(phases, "twinhull-init", artefacts::MUSL)?,
+            &artefacts::static_program(phases, "twinhull-init", Arch::X86_64)?,
             "twinhull-init",
         )?;
         let inputs = Self {

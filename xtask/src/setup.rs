@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::arch::Arch;
 use crate::distribution::{Distribution, PACKAGES, Package};
 use crate::phase::Phases;
 use crate::privilege::as_root;
@@ -25,8 +26,8 @@ fn tools() -> PathBuf {
 }
 
 /// Says what is missing, and changes nothing.
-pub(crate) fn explain() -> Result<()> {
-    let missing = missing();
+pub(crate) fn explain(arch: Arch) -> Result<()> {
+    let missing = missing(arch);
     print_missing(&missing);
     if !cargo_deb().exists() {
         println!(
@@ -42,8 +43,8 @@ pub(crate) fn explain() -> Result<()> {
 }
 
 /// Installs what is missing. On a distribution other than Debian 12 and 13 it says what is needed and stops.
-pub(crate) fn run(phases: &mut Phases) -> Result<()> {
-    let missing = missing();
+pub(crate) fn run(phases: &mut Phases, arch: Arch) -> Result<()> {
+    let missing = missing(arch);
     if !missing.is_empty() {
         print_missing(&missing);
         match Distribution::of_this_host()? {
@@ -83,8 +84,12 @@ pub(crate) fn run(phases: &mut Phases) -> Result<()> {
     Ok(())
 }
 
-fn missing() -> Vec<&'static Package> {
-    PACKAGES.iter().filter(|package| !package.is_installed()).collect()
+/// What is not there of what images of `arch` and the tests need.
+fn missing(arch: Arch) -> Vec<&'static Package> {
+    let needed = |package: &&Package| package.arch.is_none_or(|only| only == arch);
+    (PACKAGES.iter().filter(needed))
+        .filter(|package| !package.is_installed())
+        .collect()
 }
 
 fn print_missing(missing: &[&Package]) {

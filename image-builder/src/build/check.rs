@@ -12,7 +12,7 @@ use crate::definition::base::{Base, Oci};
 use crate::definition::format::Format;
 use crate::error::{Error, Result};
 use crate::preflight;
-use crate::tools::{Log, apt, dpkg_deb};
+use crate::tools::{Log, apt, binfmt, dpkg_deb};
 
 /// What is checked, and with what.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ pub struct Checked {
 pub fn run(request: &Request) -> Result<Checked> {
     let definition = Definition::read(&request.definition, request.arch)?;
     definition.kernel_package(request.arch)?;
-    let mut extra = Vec::new();
+    let mut extra: Vec<_> = binfmt::needs(request.arch).into_iter().collect();
     if definition.formats.contains(&Format::Qcow2) {
         extra.push(("qemu-img", "qemu-utils"));
     }

@@ -40,6 +40,21 @@ impl Disk {
         })
     }
 
+    /// The architecture that the partitions of the image at `path` are typed for.
+    pub fn architecture(path: &Path) -> Result<Arch> {
+        let all = [Arch::X86_64, Arch::Aarch64];
+        for arch in all {
+            let disk = Self::open(path, arch)?;
+            if disk.table.slot(Slot::A, arch).is_ok() {
+                return Ok(arch);
+            }
+        }
+        Err(unfit(
+            path,
+            "it has no root partition of an architecture that is known here",
+        ))
+    }
+
     /// What the labels of `slot` say.
     pub fn content(&self, slot: Slot) -> Result<SlotContent> {
         Ok(self

@@ -81,7 +81,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A machine with two processors and 1536 MiB that has nothing more than its firmware.
+    /// A machine with 1536 MiB that has nothing more than its firmware.
     pub fn new(name: String, firmware: Firmware, arch: Arch, accelerator: Accelerator, folders: &RunFolder) -> Self {
         Self {
             name,
@@ -95,7 +95,7 @@ impl Plan {
             credentials: Vec::new(),
             key: None,
             memory_mib: 1536,
-            processors: 2,
+            processors: accelerator.processors(),
             forwards: Vec::new(),
             display: false,
             clock: None,

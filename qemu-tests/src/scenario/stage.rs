@@ -174,8 +174,8 @@ pub struct Hardware {
     pub arch: Option<Arch>,
     /// Memory in MiB.
     pub memory_mib: u32,
-    /// Number of processors.
-    pub processors: u32,
+    /// Number of processors; by default what suits the accelerator.
+    pub processors: Option<u32>,
     /// What connects the disk.
     pub bus: Bus,
     /// Whether it has a display.
@@ -193,7 +193,7 @@ impl Default for Hardware {
         Self {
             arch: None,
             memory_mib: MEMORY,
-            processors: 2,
+            processors: None,
             bus: Bus::default(),
             display: false,
             secure: false,
@@ -377,7 +377,7 @@ impl Stage {
             credentials,
             key: Some(theatre.key.clone()),
             memory_mib,
-            processors,
+            processors: processors.unwrap_or_else(|| accelerator.processors()),
             forwards,
             display,
             clock,

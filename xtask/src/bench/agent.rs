@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::measuring_test;
+use crate::arch::Arch;
 use crate::artefacts;
 use crate::evidence::{Evidence, Figure, Goal, Publication};
 use crate::phase::Phases;
@@ -30,7 +31,7 @@ struct Footprint {
 
 /// Measures the agent as it is shipped: idle, then over one update of a root of 192 MiB of which a fiftieth is new.
 pub(crate) fn run(phases: &mut Phases, publication: &Publication) -> Result<()> {
-    let program = artefacts::static_program(phases, "twinhull-updater", artefacts::MUSL)?;
+    let program = artefacts::static_program(phases, "twinhull-updater", Arch::X86_64)?;
     let size = std::fs::metadata(&program)
         .with_context(|| format!("cannot read the size of {}", program.display()))?
         .len();

@@ -39,7 +39,7 @@ pub struct Machine {
     #[schemars(extend("x-default" = "1536"))]
     pub memory: Option<u32>,
     /// Number of processors.
-    #[schemars(extend("x-default" = "2"))]
+    #[schemars(extend("x-default" = "2, or 1 under emulation"))]
     pub processors: Option<u32>,
     /// What connects the disk.
     #[serde(default)]

@@ -168,7 +168,7 @@ impl<'a> Play<'a> {
             hardware: Hardware {
                 arch: Some(arch),
                 memory_mib: machine.memory.unwrap_or(super::super::stage::MEMORY),
-                processors: machine.processors.unwrap_or(2),
+                processors: machine.processors,
                 bus: machine.bus,
                 display: machine.display,
                 secure: machine.secure_boot,

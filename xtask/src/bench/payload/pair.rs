@@ -13,7 +13,8 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 
 use super::Files;
-use crate::artefacts::{self, MUSL, MUSL_AARCH64};
+use crate::arch::Arch;
+use crate::artefacts;
 use crate::phase::Phases;
 use crate::privilege::as_root;
 use crate::workspace;
@@ -168,17 +169,17 @@ impl Pair {
         Ok(images)
     }
 
-    /// The architecture: Debian's name, ours, the flavour of the kernel, and the target of static programs.
-    const fn arch(self) -> (&'static str, &'static str, &'static str, &'static str) {
+    /// The architecture: Debian's name, the flavour of the kernel, and ours.
+    const fn arch(self) -> (&'static str, &'static str, Arch) {
         match self {
-            Self::Aarch64 => ("arm64", "aarch64", "cloud-arm64", MUSL_AARCH64),
-            _ => ("amd64", "x86_64", "cloud-amd64", MUSL),
+            Self::Aarch64 => ("arm64", "cloud-arm64", Arch::Aarch64),
+            _ => ("amd64", "cloud-amd64", Arch::X86_64),
         }
     }
 
     fn packages(self) -> String {
         let engine = if self == Self::Engine { DOCKER } else { PODMAN };
-        format!("{COMMON},{engine},linux-image-{}", self.arch().2)
+        format!("{COMMON},{engine},linux-image-{}", self.arch().1)
     }
 
     /// The packages in which alone the two differ: the old has those of the security archive, which a point release has since
@@ -238,11 +239,14 @@ impl Pair {
     }
 
     fn kernel_image(self, phases: &mut Phases, file: &dyn Fn(&str) -> PathBuf, which: Which) -> Result<()> {
-        let (_, arch, _, target) = self.arch();
-        let init = artefacts::static_program(phases, "twinhull-init", target)?;
+        let (_, _, arch) = self.arch();
+        let init = artefacts::static_program(phases, "twinhull-init", arch)?;
         let mut command = Command::new(workspace::cargo());
         command.args(["run", "--quiet", "--locked", "-p", "twinhull", "--example", "uki", "--"]);
-        command.args([DEFINITION, arch]).arg(file("tree")).arg(file("vmlinuz"));
+        command
+            .args([DEFINITION, arch.name()])
+            .arg(file("tree"))
+            .arg(file("vmlinuz"));
         command.arg(init).arg(file("root")).arg(file("unfinished"));
         phases.run(&format!("{self}: the {which} kernel image"), &mut command)?;
         let uki = file("uki");

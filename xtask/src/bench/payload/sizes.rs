@@ -3,6 +3,7 @@
 use anyhow::Result;
 use serde::Deserialize;
 
+use crate::arch::Arch;
 use crate::artefacts;
 use crate::bench::measuring_test;
 use crate::evidence::{Evidence, Figure, Goal};
@@ -23,7 +24,7 @@ struct BySize {
 /// Has the agent, as it is shipped, go through an update to an image of each size of which a fiftieth is new: metadata, payload, the slot
 /// read back, kernel image.
 pub(super) fn run(phases: &mut Phases, evidence: &mut Evidence) -> Result<()> {
-    let program = artefacts::static_program(phases, "twinhull-updater", artefacts::MUSL)?;
+    let program = artefacts::static_program(phases, "twinhull-updater", Arch::X86_64)?;
     // Absolute, for the test runs in another folder.
     let program = std::path::absolute(program)?;
     for (name, mebibytes) in [("512m", 512), ("1g", 1024), ("4g", 4096)] {
