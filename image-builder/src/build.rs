@@ -2,10 +2,11 @@
 
 mod archive;
 pub mod check;
+pub(crate) mod containers;
 mod disk;
 mod esp;
 mod fat;
-mod fetch;
+pub(crate) mod fetch;
 mod formats;
 pub mod indices;
 mod inputs;
@@ -60,6 +61,8 @@ pub struct Options {
     pub init: PathBuf,
     /// The folder of keys to sign with.
     pub keys: Option<PathBuf>,
+    /// The folder that signatures made elsewhere are taken from, and what is to be signed goes to.
+    pub signatures: Option<PathBuf>,
     /// The lock file to build from; without it, packages are resolved now.
     pub lock: Option<PathBuf>,
     /// The log of the tools' output; by default beside the artefacts.
@@ -128,11 +131,12 @@ pub struct Built {
 /// Before any work: the definition, missing tools, rights, files that are not there, room. Later: whatever a step says.
 /// Nothing is left under a final name unless everything succeeded.
 pub fn run(options: &Options, progress: &Progress) -> Result<Built> {
-    let check::Checked { definition, .. } = check::run(&check::Request {
+    let check::Checked { definition, lock, .. } = check::run(&check::Request {
         definition: options.definition.clone(),
         arch: options.arch,
         cache: options.cache.clone(),
         debs: options.debs.clone(),
+        lock: options.lock.clone(),
         mirror: options.mirror.clone(),
         security_mirror: options.security_mirror.clone(),
         fetch: indices::Fetch::Never,
@@ -140,12 +144,9 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Built> {
     preflight::file(&options.init, "--init")?;
     preflight::file(&options.trust_root, "--trust-root")?;
     preflight::root()?;
-    let keys = options.keys.as_deref().map(BuildKeys::open).transpose()?;
-    let lock = options.lock.as_deref().map(|path| {
-        let lock = Lock::read(path)?;
-        lock.fits(path, &definition, options.arch, Arch::host()).map(|()| lock)
-    });
-    let lock = lock.transpose()?;
+    let keys = (options.keys.as_deref())
+        .map(|keys| BuildKeys::open(keys, options.signatures.as_deref()))
+        .transpose()?;
     let cache = absolute(&options.cache)?;
     let output = absolute(&options.output)?;
     let options = &Options {
@@ -250,8 +251,25 @@ fn steps(context: &Context<'_>, progress: &Progress) -> Result<Built> {
         (false, Some(_)) => "those of the lock, fetched and installed",
     });
 
+    let containers = if definition.containers.is_empty() {
+        Vec::new()
+    } else {
+        let step = progress.step("containers", "fetch container images");
+        let containers = containers::run(context, &packages.tools)?;
+        step.done(&format!(
+            "{}, {}",
+            containers.len(),
+            if definition.signatures.is_empty() {
+                "by their digests (no [[signature]] says whose they must be)"
+            } else {
+                "signed as [[signature]] wants it"
+            }
+        ));
+        containers
+    };
+
     let step = progress.step("tree", "make the tree of the image");
-    let tree = tree::run(context, &packages)?;
+    let tree = tree::run(context, &packages, &containers)?;
     step.done(&format!("{} packages, kernel {}", tree.packages.len(), tree.kernel));
 
     let step = progress.step("root", "write the root file system");
@@ -288,11 +306,14 @@ fn steps(context: &Context<'_>, progress: &Progress) -> Result<Built> {
 
     let mut formats = Vec::new();
     for format in &definition.formats {
-        let step = progress.step("format", format.ending());
-        let file = formats::run(context, &disk.path, *format)?;
-        let size = file.metadata().doing("look at", &file)?.len();
-        formats.push((file, format.ending()));
-        step.done(&format!("{} of {}", format.ending(), Size(size)));
+        let step = progress.step("format", format.name());
+        let mut sizes = Vec::new();
+        for (file, ending) in formats::run(context, &disk.path, *format)? {
+            let size = file.metadata().doing("look at", &file)?.len();
+            sizes.push(format!("{ending} of {}", Size(size)));
+            formats.push((file, ending));
+        }
+        step.done(&sizes.join(", "));
     }
 
     let manifest = Manifest::new(context, &root, &verity, &boot, tree.packages, packages.time);

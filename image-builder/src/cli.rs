@@ -104,6 +104,9 @@ pub struct BuildArgs {
     /// The folder of keys to sign with for Secure Boot (twinhull keys init); without it nothing is signed
     #[arg(long, value_name = "DIR")]
     pub keys: Option<PathBuf>,
+    /// Keys that are not in their folder sign elsewhere: what is to be signed goes here, and signatures are taken from here
+    #[arg(long, value_name = "DIR", requires = "keys")]
+    pub signatures: Option<PathBuf>,
     /// The folder that gets the artefacts
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub output: PathBuf,
@@ -145,6 +148,9 @@ pub struct CheckArgs {
     /// A package file that will be installed as well; may be given several times
     #[arg(long = "deb", value_name = "FILE")]
     pub debs: Vec<PathBuf>,
+    /// The lock file that will be built from
+    #[arg(long, value_name = "FILE")]
+    pub lock: Option<PathBuf>,
     /// The folder that keeps the indices of the archives
     #[arg(long, value_name = "DIR", default_value = "/var/cache/twinhull")]
     pub cache: PathBuf,
@@ -236,6 +242,14 @@ pub enum KeysCommand {
         /// Where the signed program goes
         target: PathBuf,
     },
+    /// Sign what `twinhull build --signatures DIR` left to be signed
+    SignPending {
+        /// The folder of keys; those that are not in it sign elsewhere
+        #[arg(long, value_name = "DIR")]
+        keys: PathBuf,
+        /// The folder that `--signatures` named
+        signatures: PathBuf,
+    },
 }
 
 /// What is published where.
@@ -279,6 +293,7 @@ impl From<BuildArgs> for build::Options {
             trust_root,
             init,
             keys,
+            signatures,
             output,
             cache,
             debs,
@@ -299,6 +314,7 @@ impl From<BuildArgs> for build::Options {
             debs,
             init,
             keys,
+            signatures,
             lock,
             log,
             no_cache,
@@ -321,6 +337,7 @@ impl From<CheckArgs> for build::check::Request {
             arch: args.arch,
             cache: args.cache,
             debs: args.debs,
+            lock: args.lock,
             mirror: args.mirror,
             security_mirror: args.security_mirror,
             fetch,

@@ -5,6 +5,7 @@
 
 mod account;
 pub mod base;
+pub mod container;
 pub mod format;
 mod fragment;
 pub mod openpgp;
@@ -19,6 +20,7 @@ use twinhull_layout::{Arch, Product};
 
 use crate::error::{Doing, Error, Result};
 use base::{Base, Oci};
+use container::Container;
 use format::Format;
 use fragment::Fragment;
 use openpgp::Encoding;
@@ -26,6 +28,9 @@ use size::{MIB, Size};
 
 /// The suite that packages are from.
 const DEFAULT_SUITE: &str = "trixie";
+
+/// The suite whose programs for containers cannot verify signatures of sigstore.
+const WITHOUT_SIGSTORE: &str = "bookworm";
 
 /// The component that packages are from.
 const DEFAULT_COMPONENT: &str = "main";
@@ -123,6 +128,8 @@ pub struct Definition {
     pub owners: BTreeMap<PathBuf, (String, String)>,
     /// Lines of sysusers.d(5) for the accounts of the definition; may be empty.
     pub accounts: String,
+    /// Container images that come with the release.
+    pub containers: Vec<Container>,
     /// Which signatures container images must carry; no policy when empty.
     pub signatures: Vec<Signature>,
     /// Units that start by themselves.
@@ -180,6 +187,13 @@ pub struct DiskSizes {
     pub signature: Size,
     /// The state partition as shipped; it grows to the end of the disk at first boot.
     pub state: Size,
+}
+
+impl Signature {
+    /// Whether it is about the images of a repository, as containers-policy.json(5) matches scopes: at whole parts of the path.
+    pub fn is_about(&self, repository: &str) -> bool {
+        (repository.strip_prefix(&self.images)).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
 }
 
 impl DiskSizes {
@@ -303,10 +317,20 @@ fn check(path: &Path, merged: Fragment) -> Result<Definition> {
         .map(repository)
         .collect::<Result<_, _>>()
         .map_err(wrong)?;
-    let signatures = (merged.signature.into_iter())
+    let signatures: Vec<Signature> = (merged.signature.into_iter())
         .map(signature)
         .collect::<Result<_, _>>()
         .map_err(wrong)?;
+    let containers: Vec<Container> = (merged.container.into_iter())
+        .map(Container::parse)
+        .collect::<Result<_, _>>()
+        .map_err(wrong)?;
+    check_containers(&containers, &signatures).map_err(wrong)?;
+    if suite == WITHOUT_SIGSTORE && signatures.iter().any(|signature| signature.sigstore) {
+        return Err(wrong(format!(
+            "podman and skopeo of {WITHOUT_SIGSTORE} were built without sigstore: name an OpenPGP key in [[signature]], or a later suite"
+        )));
+    }
     let accounts = account::sysusers(&merged.users, &merged.groups).map_err(wrong)?;
     let mut owners = BTreeMap::new();
     for (file, owner) in merged.owners {
@@ -399,6 +423,7 @@ fn check(path: &Path, merged: Fragment) -> Result<Definition> {
         modes,
         owners,
         accounts,
+        containers,
         signatures,
         enable: merged.units.enable,
         disable: merged.units.disable,
@@ -478,6 +503,28 @@ fn signature(written: fragment::Signature) -> Result<Signature, String> {
         })?;
     }
     Ok(Signature { images, key, sigstore })
+}
+
+/// Problems that would else show when everything has been fetched.
+fn check_containers(containers: &[Container], signatures: &[Signature]) -> Result<(), String> {
+    let (mut references, mut quadlets) = (BTreeSet::new(), BTreeSet::new());
+    for container in containers {
+        let reference = container.reference();
+        if !references.insert(reference.clone()) {
+            return Err(format!("{reference} is in two [[container]] entries"));
+        }
+        if !signatures.is_empty() && !signatures.iter().any(|one| one.is_about(&container.repository)) {
+            return Err(format!(
+                "no [[signature]] is about {}, so it would not start; name its owner's key, or leave it out",
+                container.repository
+            ));
+        }
+        let names = container.quadlets.iter().filter_map(|quadlet| quadlet.file_name());
+        if let Some(twice) = names.into_iter().find(|name| !quadlets.insert((*name).to_owned())) {
+            return Err(format!("two quadlets in [[container]] are called {}", twice.display()));
+        }
+    }
+    Ok(())
 }
 
 fn check_sizes(disk: DiskSizes) -> Result<(), String> {

@@ -1,5 +1,6 @@
 //! What can go wrong while building and publishing, in words a user can act on.
 
+use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -85,6 +86,13 @@ pub enum Error {
         log: PathBuf,
     },
 
+    /// Keys that are elsewhere have yet to sign.
+    #[error("not signed yet:{}", unsigned(missing))]
+    Unsigned {
+        /// Each file that is to be signed, with the key that is to do it.
+        missing: Vec<(PathBuf, String)>,
+    },
+
     /// A file operation failed.
     #[error("cannot {action} {}: {source}", path.display())]
     File {
@@ -146,6 +154,19 @@ fn because(reason: &str) -> String {
         Some((_, first)) => format!("\n    {}", first.lines().next().unwrap_or_default()),
         None => String::new(),
     }
+}
+
+fn unsigned(missing: &[(PathBuf, String)]) -> String {
+    let mut text = String::new();
+    for (path, role) in missing {
+        let _ = write!(
+            text,
+            "\n  openssl dgst -sha256 -sign {role}.key -out {} {}",
+            path.with_extension("sig").display(),
+            path.display()
+        );
+    }
+    text + "\nsign these with their keys, then build again with the same options"
 }
 
 /// Says what a file operation was for, when it fails.

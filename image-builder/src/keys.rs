@@ -13,10 +13,10 @@
 mod init;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Doing, Error, Result};
-use crate::sign::{Identity, authenticode};
+use crate::sign::{Identity, authenticode, elsewhere};
 pub use init::{Made, init};
 
 /// The platform key.
@@ -46,11 +46,12 @@ pub struct BuildKeys {
 }
 
 impl BuildKeys {
-    /// Opens the keys in `folder`.
+    /// Opens the keys in `folder`. With the folder `signatures`, a key that is not there signs elsewhere; see
+    /// [`Identity::elsewhere`].
     ///
     /// # Errors
     /// A key is missing, cannot be used, or does not belong to its certificate; only some enrolment files are there.
-    pub fn open(folder: &Path) -> Result<Self> {
+    pub fn open(folder: &Path, signatures: Option<&Path>) -> Result<Self> {
         let mut enrolment = Vec::new();
         for name in [PLATFORM, EXCHANGE, DATABASE] {
             let path = folder.join(ENROLMENT).join(format!("{name}.auth"));
@@ -69,10 +70,18 @@ impl BuildKeys {
             )));
         }
         Ok(Self {
-            database: open(folder, DATABASE)?,
-            verity: open(folder, VERITY)?,
+            database: open_or_elsewhere(folder, DATABASE, signatures)?,
+            verity: open_or_elsewhere(folder, VERITY, signatures)?,
             enrolment,
         })
+    }
+}
+
+fn open_or_elsewhere(folder: &Path, name: &str, signatures: Option<&Path>) -> Result<Identity> {
+    match (Identity::open(folder, name)?, signatures) {
+        (Some(identity), _) => Ok(identity),
+        (None, Some(signatures)) => Identity::elsewhere(folder, name, signatures),
+        (None, None) => Err(absent(folder, name)),
     }
 }
 
@@ -87,12 +96,33 @@ pub fn sign(folder: &Path, program: &Path, target: &Path) -> Result<String> {
     Ok(database.certificate.subject())
 }
 
+/// Signs what a build left to be signed in the folder `signatures`, with the keys that `folder` has. Returns the signatures made,
+/// and the messages whose key is not here.
+///
+/// # Errors
+/// Those of the keys and files; a message in the folder is none of a build.
+pub fn sign_pending(folder: &Path, signatures: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+    let (mut made, mut left) = (Vec::new(), Vec::new());
+    for (path, role) in elsewhere::pending(signatures)? {
+        match Identity::open(folder, &role)? {
+            Some(identity) => {
+                elsewhere::sign(&path, &identity)?;
+                made.push(path.with_extension("sig"));
+            }
+            None => left.push(path),
+        }
+    }
+    Ok((made, left))
+}
+
 fn open(folder: &Path, name: &str) -> Result<Identity> {
-    Identity::open(folder, name)?.ok_or_else(|| {
-        Error::Usage(format!(
-            "{} has neither {name}.key nor {name}.uri; make keys with `twinhull keys init --keys {}`",
-            folder.display(),
-            folder.display()
-        ))
-    })
+    Identity::open(folder, name)?.ok_or_else(|| absent(folder, name))
+}
+
+fn absent(folder: &Path, name: &str) -> Error {
+    Error::Usage(format!(
+        "{} has neither {name}.key nor {name}.uri; make keys with `twinhull keys init --keys {}`, or name a folder with --signatures for what is signed elsewhere",
+        folder.display(),
+        folder.display()
+    ))
 }

@@ -62,6 +62,20 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let signer = keys::sign(&keys, &program, &target)?;
             println!("{} is signed by {signer}", target.display());
         }
+        Command::Keys {
+            command: KeysCommand::SignPending { keys, signatures },
+        } => {
+            let (made, left) = keys::sign_pending(&keys, &signatures)?;
+            for path in &made {
+                println!("made {}", path.display());
+            }
+            for path in &left {
+                println!("{} is for a key that is not in {}", path.display(), keys.display());
+            }
+            if made.is_empty() && left.is_empty() {
+                println!("nothing in {} waits for a signature", signatures.display());
+            }
+        }
         Command::Publish(args) => {
             let published = publish::run(&args.into(), &Progress::new())?;
             print!("{}", summary::published(&published));

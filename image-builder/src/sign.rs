@@ -7,6 +7,7 @@
 pub mod authenticode;
 pub mod certificate;
 mod cms;
+pub mod elsewhere;
 pub mod enrolment;
 pub mod key;
 pub(crate) mod token;

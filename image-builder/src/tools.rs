@@ -8,6 +8,7 @@ pub mod cp;
 pub mod depmod;
 pub mod dpkg;
 pub mod dpkg_deb;
+pub mod gzip;
 pub mod mkfs_erofs;
 pub mod mkfs_ext4;
 pub mod mmdebstrap;
@@ -63,6 +64,19 @@ impl Log {
     /// Runs a program with its output in the log. `doing` completes "… failed", as "installing packages".
     pub fn run(&self, doing: &str, command: &mut Command) -> Result<()> {
         let (out, err) = (self.end()?, self.end()?);
+        let start = self.announce(doing, command)?;
+        let ending = command.stdin(Stdio::null()).stdout(out).stderr(err).status();
+        self.check(
+            doing,
+            command,
+            start,
+            ending.map(|status| (status.success(), status.to_string())),
+        )
+    }
+
+    /// Runs a program whose output is the content of the file `out`; its complaints go to the log.
+    pub fn run_into(&self, doing: &str, command: &mut Command, out: File) -> Result<()> {
+        let err = self.end()?;
         let start = self.announce(doing, command)?;
         let ending = command.stdin(Stdio::null()).stdout(out).stderr(err).status();
         self.check(

@@ -4,13 +4,14 @@
 //! layout (system users, state), last what must not be there.
 
 mod clean;
+mod containers;
 mod drop;
 mod files;
 mod identity;
 pub(crate) mod modules;
 mod overlay;
 mod owners;
-mod signatures;
+pub(crate) mod signatures;
 mod state;
 mod tmpfiles;
 mod units;
@@ -20,6 +21,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::build::Context;
+use crate::build::containers::Image;
 use crate::build::packages::Packages;
 use crate::error::{Doing, Result};
 use crate::tools::{cp, dpkg};
@@ -40,8 +42,8 @@ pub struct Tree {
     pub packages: Vec<(String, String)>,
 }
 
-/// Makes the tree in the working folder.
-pub fn run(context: &Context<'_>, packages: &Packages) -> Result<Tree> {
+/// Makes the tree in the working folder, with the container images that the definition names.
+pub(crate) fn run(context: &Context<'_>, packages: &Packages, containers: &[Image]) -> Result<Tree> {
     let tree = context.work.join("tree");
     cp::tree(&context.log, &packages.root, &tree)?;
     let definition = context.definition;
@@ -65,6 +67,7 @@ pub fn run(context: &Context<'_>, packages: &Packages) -> Result<Tree> {
     for overlay in &definition.overlays {
         overlay::run(overlay, &tree)?;
     }
+    containers::run(context, containers, &tree)?;
     overlay::modes(&definition.modes, &tree)?;
     let os_release = identity::run(context, &tree)?;
     units::run(context, &tree)?;

@@ -34,7 +34,7 @@ impl Disk {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         keys::init(&folder.path().join("keys"), "Example").unwrap();
-        let keys = BuildKeys::open(&folder.path().join("keys")).unwrap();
+        let keys = BuildKeys::open(&folder.path().join("keys"), None).unwrap();
         let file = File::options()
             .create_new(true)
             .read(true)

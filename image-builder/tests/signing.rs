@@ -61,7 +61,7 @@ fn secrets_are_for_their_owner_alone_and_nothing_is_made_twice() {
     let again = keys::init(&keys, "Example Ltd").unwrap();
     assert!(again.keys.is_empty());
     assert_eq!(fs::read(keys.join("db.key")).unwrap(), before);
-    assert_eq!(BuildKeys::open(&keys).unwrap().enrolment.len(), 3);
+    assert_eq!(BuildKeys::open(&keys, None).unwrap().enrolment.len(), 3);
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn openssl_takes_our_signed_root_hash() {
 fn key_of_another_certificate_is_refused() {
     let (_folder, keys) = keys();
     fs::copy(keys.join("KEK.key"), keys.join("db.key")).unwrap();
-    let said = BuildKeys::open(&keys).unwrap_err().to_string();
+    let said = BuildKeys::open(&keys, None).unwrap_err().to_string();
     assert!(said.contains("not the one of its certificate"), "{said}");
 }
 
@@ -160,7 +160,7 @@ fn key_of_another_certificate_is_refused() {
 fn half_of_the_enrolment_files_is_refused() {
     let (_folder, keys) = keys();
     fs::remove_file(keys.join("enrol/KEK.auth")).unwrap();
-    let said = BuildKeys::open(&keys).unwrap_err().to_string();
+    let said = BuildKeys::open(&keys, None).unwrap_err().to_string();
     assert!(said.contains("only some of"), "{said}");
 }
 
@@ -234,4 +234,66 @@ fn key_on_a_token_signs_the_same_bytes_as_in_a_file() {
         .unwrap();
     assert!(output.status.success(), "{output:?}");
     assert_eq!(fs::read(target).unwrap(), in_file);
+}
+
+#[test]
+fn what_is_signed_elsewhere_is_the_same_to_the_byte() {
+    let (folder, keys) = keys();
+    let hash = RootHash::from([0xcd; 32]);
+    let direct = BuildKeys::open(&keys, None).unwrap();
+    let direct = (
+        authenticode::sign(&program(), &direct.database).unwrap(),
+        Signature::sign(&hash, &direct.verity).unwrap(),
+    );
+    let offline = folder.path().join("offline");
+    fs::create_dir(&offline).unwrap();
+    for name in ["db", "verity"] {
+        let secret = format!("{name}.key");
+        fs::rename(keys.join(&secret), offline.join(&secret)).unwrap();
+        fs::copy(keys.join(format!("{name}.crt")), offline.join(format!("{name}.crt"))).unwrap();
+    }
+    let said = BuildKeys::open(&keys, None).unwrap_err().to_string();
+    assert!(said.contains("--signatures"), "{said}");
+
+    let signatures = folder.path().join("signatures");
+    let public = BuildKeys::open(&keys, Some(&signatures)).unwrap();
+    let mut commands = Vec::new();
+    for error in [
+        authenticode::sign(&program(), &public.database).unwrap_err(),
+        Signature::sign(&hash, &public.verity).unwrap_err(),
+    ] {
+        let said = error.to_string();
+        let command = said.lines().find(|line| line.contains("openssl dgst")).unwrap();
+        commands.push(command.replace("-sign ", &format!("-sign {}/", offline.display())));
+    }
+    // One as a person would, one as this program does.
+    let Some((good, said)) = run("sh", &[&"-c", &commands[0]]) else {
+        return;
+    };
+    assert!(good, "{said}");
+    let (made, left) = keys::sign_pending(&offline, &signatures).unwrap();
+    assert_eq!((made.len(), left.len()), (1, 0));
+    assert_eq!(authenticode::sign(&program(), &public.database).unwrap(), direct.0);
+    assert_eq!(Signature::sign(&hash, &public.verity).unwrap(), direct.1);
+}
+
+#[test]
+fn signature_of_another_key_or_of_other_content_is_never_attached() {
+    let (folder, keys) = keys();
+    let signatures = folder.path().join("signatures");
+    fs::remove_file(keys.join("db.key")).unwrap();
+    let public = BuildKeys::open(&keys, Some(&signatures)).unwrap();
+    authenticode::sign(&program(), &public.database).unwrap_err();
+    // Made with the key of root hashes, under the name of the other.
+    let verity = Identity::open(&keys, "verity").unwrap().unwrap();
+    let (message, role) = twinhull::sign::elsewhere::pending(&signatures).unwrap().remove(0);
+    assert_eq!(role, "db");
+    twinhull::sign::elsewhere::sign(&message, &verity).unwrap();
+    let said = authenticode::sign(&program(), &public.database)
+        .unwrap_err()
+        .to_string();
+    assert!(said.contains("not the one of its certificate"), "{said}");
+    // A message that is no message of a build is not signed.
+    fs::write(signatures.join("..-00.tbs"), "x").unwrap();
+    assert!(keys::sign_pending(&keys, &signatures).is_err());
 }

@@ -93,8 +93,11 @@ pub(crate) const PACKAGES: &[Package] = &[
         "tests fetch payloads and metadata from a real server; bench trust",
     ),
     package("skopeo", "fetches the OCI image that a definition begins with"),
-    package("python3-venv", "python-tuf judges our client of The Update Framework"),
-    package("faketime", "those tests look at other times"),
+    package(
+        "python3-venv",
+        "keeps what judges our TUF client and our bills of materials apart (python-tuf, spdx-tools)",
+    ),
+    package("faketime", "the tests of python-tuf look at other times"),
     package("softhsm2", "tests sign with a key on a PKCS #11 token"),
     for_aarch64(
         "gcc-aarch64-linux-gnu",

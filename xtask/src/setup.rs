@@ -15,10 +15,16 @@ use crate::{other_tuf, rust_targets, workspace};
 
 const BACKPORTS: &str = "/etc/apt/sources.list.d/twinhull-backports.sources";
 const CARGO_DEB_VERSION: &str = "3.8.0";
+const SPDX_TOOLS_VERSION: &str = "0.8.5";
 
 /// The tool that packages the agent, of which nothing is installed outside the checkout.
 pub(crate) fn cargo_deb() -> PathBuf {
     tools().join("bin/cargo-deb")
+}
+
+/// The SPDX project's validator, which a test of the builder runs.
+fn spdx_validator() -> PathBuf {
+    tools().join("python/bin/pyspdxtools")
 }
 
 fn tools() -> PathBuf {
@@ -36,6 +42,12 @@ pub(crate) fn explain(arch: Arch) -> Result<()> {
         );
     }
     other_tuf::explain();
+    if !spdx_validator().exists() {
+        println!(
+            "  spdx-tools {SPDX_TOOLS_VERSION}: validates bills of materials in a test (from PyPI, into {})",
+            tools().display()
+        );
+    }
     for target in rust_targets::missing()? {
         println!("  the Rust target {target}: static programs of the image (through rustup)");
     }
@@ -79,6 +91,19 @@ pub(crate) fn run(phases: &mut Phases, arch: Arch) -> Result<()> {
                     "--root",
                 ])
                 .arg(tools()),
+        )?;
+    }
+    if !spdx_validator().exists() {
+        let python = tools().join("python");
+        phases.run(
+            "make a Python environment for spdx-tools",
+            Command::new("python3").args(["-m", "venv", "--clear"]).arg(&python),
+        )?;
+        phases.run(
+            "install spdx-tools",
+            Command::new(python.join("bin/pip"))
+                .args(["install", "--quiet", "--disable-pip-version-check"])
+                .arg(format!("spdx-tools=={SPDX_TOOLS_VERSION}")),
         )?;
     }
     Ok(())

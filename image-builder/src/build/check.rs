@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use twinhull_layout::Arch;
 
 use super::indices::{self, Fetch, Names};
+use super::lock::Lock;
 use super::mirrors::Mirrors;
 use super::packages::BOOT_LOADER;
 use crate::definition::Definition;
@@ -25,6 +26,8 @@ pub struct Request {
     pub cache: PathBuf,
     /// Package files that the command line adds.
     pub debs: Vec<PathBuf>,
+    /// The lock file that will be built from.
+    pub lock: Option<PathBuf>,
     /// Debian's main archive, if not the one that apt of this host uses.
     pub mirror: Option<String>,
     /// Debian's security archive, if not the one that apt of this host uses.
@@ -38,6 +41,8 @@ pub struct Request {
 pub struct Checked {
     /// The definition.
     pub definition: Definition,
+    /// The lock, if one was named.
+    pub lock: Option<Lock>,
     /// Why the names of packages were not looked up, if they were not.
     pub names_unknown: Option<String>,
 }
@@ -60,6 +65,11 @@ pub fn run(request: &Request) -> Result<Checked> {
         extra.push(("skopeo", "skopeo"));
     }
     preflight::tools(&extra)?;
+    let lock = (request.lock.as_deref()).map(|path| {
+        let lock = Lock::read(path)?;
+        lock.fits(path, &definition, request.arch, Arch::host()).map(|()| lock)
+    });
+    let lock = lock.transpose()?;
     let mut problems = Vec::new();
     for file in definition.package_files.iter().chain(&request.debs) {
         problems.extend(package_file(file, request.arch));
@@ -82,6 +92,7 @@ pub fn run(request: &Request) -> Result<Checked> {
     if problems.is_empty() {
         Ok(Checked {
             definition,
+            lock,
             names_unknown,
         })
     } else {

@@ -22,7 +22,7 @@ use crate::error::{Doing, Error, Result};
 use crate::tools::mkfs_ext4;
 
 /// Bytes of a sector. Disks with larger ones need an image of their own.
-const SECTOR: u64 = 512;
+pub(super) const SECTOR: u64 = 512;
 
 /// A finished disk image.
 #[derive(Debug)]
@@ -168,26 +168,27 @@ fn state(context: &Context<'_>, packages: &Packages, disk: &File, path: &Path, s
         context.identifier("state file system"),
         packages.time,
     )?;
-    copy_sparse(&image, disk, start).doing("write the state partition into", path)?;
+    let source = File::open(&image).doing("read", &image)?;
+    let size = source.metadata().doing("look at", &image)?.len();
+    copy_sparse(&source, 0, size, disk, start).doing("write the state partition into", path)?;
     fs::remove_file(&image).doing("remove", &image)
 }
 
-/// Copies what is not zero.
-fn copy_sparse(from: &Path, to: &File, start: u64) -> io::Result<()> {
+/// Copies what is not zero of the `size` bytes of `from` at `from_start` to `to` at `to_start`, and says whether that was anything.
+pub(super) fn copy_sparse(from: &File, from_start: u64, size: u64, to: &File, to_start: u64) -> io::Result<bool> {
     const PIECE: usize = 64 * 1024;
-    let file = File::open(from)?;
-    let size = file.metadata()?.len();
     let mut piece = vec![0; PIECE];
-    let mut offset = 0;
+    let (mut offset, mut anything) = (0, false);
     while offset < size {
         let wanted = usize::try_from(size - offset).unwrap_or(PIECE).min(PIECE);
-        file.read_exact_at(&mut piece[..wanted], offset)?;
+        from.read_exact_at(&mut piece[..wanted], from_start + offset)?;
         if piece[..wanted].iter().any(|byte| *byte != 0) {
-            to.write_all_at(&piece[..wanted], start + offset)?;
+            to.write_all_at(&piece[..wanted], to_start + offset)?;
+            anything = true;
         }
         offset += wanted as u64;
     }
-    Ok(())
+    Ok(anything)
 }
 
 #[cfg(test)]
@@ -259,7 +260,9 @@ mod tests {
         content[200_000] = 5;
         fs::write(&from, &content).unwrap();
         let to = File::create_new(folder.path().join("to")).unwrap();
-        copy_sparse(&from, &to, 4096).unwrap();
+        let source = File::open(&from).unwrap();
+        let size = source.metadata().unwrap().len();
+        assert!(copy_sparse(&source, 0, size, &to, 4096).unwrap());
         let written = fs::read(folder.path().join("to")).unwrap();
         assert_eq!(written[4096 + 200_000], 5);
         assert!(written.iter().filter(|byte| **byte != 0).count() == 1);

@@ -95,7 +95,7 @@ fn uri(package: &Locked, mirrors: &Mirrors) -> String {
 }
 
 /// The SHA-256 of a file, in hexadecimal digits.
-pub(super) fn sha256(path: &Path) -> io::Result<String> {
+pub(crate) fn sha256(path: &Path) -> io::Result<String> {
     let (mut file, mut hash, mut piece) = (File::open(path)?, Sha256::new(), vec![0; 1 << 20]);
     loop {
         match file.read(&mut piece)? {

@@ -4,22 +4,56 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
-use super::Context;
+use twinhull_layout::{Slot, Table, partition};
+
+use super::{Context, disk};
 use crate::definition::format::Format;
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 use crate::tools::qemu_img;
 
 /// How hard the disk is compressed: most of it is zeros and programs, and higher levels cost more than they save.
 const LEVEL: i32 = 6;
 
-/// Writes `disk` in the form `format` and returns the file.
-pub(super) fn run(context: &Context<'_>, disk: &Path, format: Format) -> Result<PathBuf> {
-    let path = context.file(format.ending());
+/// The partitions of the form `split`, and what the names of their files end with. The root is beside them in any case, without
+/// the room that its partition leaves; slot B is empty.
+const SPLIT: [(u32, &str); 4] = [
+    (partition::ESP_NUMBER, "esp"),
+    (Slot::A.verity_number(), "verity"),
+    (Slot::A.signature_number(), "verity-sig"),
+    (partition::STATE_NUMBER, "state"),
+];
+
+/// Writes `disk` in the form `format` and returns each file with what its name is to end with.
+pub(super) fn run(context: &Context<'_>, disk: &Path, format: Format) -> Result<Vec<(PathBuf, &'static str)>> {
+    let path = context.file(format.name());
     match format {
         Format::Qcow2 => qemu_img::qcow2(&context.log, disk, &path)?,
         Format::RawZst => compress(disk, &path).doing("write the compressed disk", &path)?,
+        Format::Split => return split(disk, &|ending| context.file(&format!("split.{ending}"))),
     }
-    Ok(path)
+    Ok(vec![(path, format.name())])
+}
+
+/// Writes each partition of [`SPLIT`] into the new sparse file that `place` names. One that is blank is left out, as that of the
+/// signature when nothing is signed.
+fn split(disk: &Path, place: &dyn Fn(&str) -> PathBuf) -> Result<Vec<(PathBuf, &'static str)>> {
+    let source = File::open(disk).doing("read", disk)?;
+    let table = Table::read(&source, disk::SECTOR)
+        .map_err(|error| Error::Content(format!("cannot read the disk that was just written: {error}")))?;
+    let mut files = Vec::new();
+    for (number, ending) in SPLIT {
+        let Some(partition) = table.partition(number) else {
+            return Err(Error::Content(format!("the layout has no partition {number}")));
+        };
+        let path = place(ending);
+        let target = File::create_new(&path).doing("write", &path)?;
+        target.set_len(partition.size).doing("set the size of", &path)?;
+        let written = disk::copy_sparse(&source, partition.start, partition.size, &target, 0).doing("write", &path)?;
+        if written {
+            files.push((path, ending));
+        }
+    }
+    Ok(files)
 }
 
 fn compress(from: &Path, to: &Path) -> io::Result<()> {
@@ -35,6 +69,45 @@ fn compress(from: &Path, to: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::FileExt;
+
+    #[test]
+    fn parts_put_together_are_the_disk_and_blank_ones_are_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("disk");
+        let disk = File::create_new(&path).unwrap();
+        let size = 64 << 20;
+        disk.set_len(size).unwrap();
+        let mut start = 1 << 20;
+        let partitions = (1..=8).map(|number| {
+            let partition = twinhull_layout::table::Partition {
+                number,
+                kind: partition::STATE,
+                id: uuid::Uuid::from_u128(u128::from(number)),
+                start,
+                size: 4 << 20,
+                attributes: 0,
+                label: format!("{number}"),
+            };
+            start += 4 << 20;
+            partition
+        });
+        let partitions: Vec<_> = partitions.collect();
+        let table = Table::create(size, disk::SECTOR, uuid::Uuid::from_u128(9), partitions.clone()).unwrap();
+        table.write(&disk).unwrap();
+        for number in [1, 2, 3, 8] {
+            disk.write_all_at(&[number; 5000], partitions[usize::from(number) - 1].start + 70_000)
+                .unwrap();
+        }
+        let files = split(&path, &|ending| folder.path().join(ending)).unwrap();
+        let endings: Vec<_> = files.iter().map(|(_, ending)| *ending).collect();
+        assert_eq!(endings, ["esp", "verity", "state"]);
+        for ((file, _), number) in files.iter().zip([1_usize, 3, 8]) {
+            let mut wanted = vec![0; 4 << 20];
+            disk.read_exact_at(&mut wanted, partitions[number - 1].start).unwrap();
+            assert!(std::fs::read(file).unwrap() == wanted, "{number}");
+        }
+    }
 
     #[test]
     fn compressed_disk_unpacks_to_the_same() {

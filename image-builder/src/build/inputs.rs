@@ -39,6 +39,7 @@ pub(super) fn key(context: &Context<'_>, packages: &Path) -> Result<String> {
     files.extend([options.init.clone(), options.trust_root.clone()]);
     files.extend(options.debs.iter().chain(&definition.package_files).cloned());
     files.extend(definition.signatures.iter().map(|signature| signature.key.clone()));
+    files.extend((definition.containers.iter()).flat_map(|container| container.quadlets.iter().cloned()));
     // The cache may have been filled anew since.
     files.push(packages.join(super::packages::RECORD));
     files.push(packages.join(super::packages::ROOT).join("var/lib/dpkg/status"));
@@ -79,6 +80,8 @@ fn shaping(options: &Options) -> Options {
     Options {
         definition: PathBuf::new(),
         keys: None,
+        // Wherever they are made, they are the same bytes.
+        signatures: None,
         output: PathBuf::new(),
         cache: PathBuf::new(),
         log: None,

@@ -69,9 +69,14 @@ pub(super) fn run(
         .map_err(|error| Error::Content(format!("cannot assemble the unified kernel image: {error}")))?;
     let (mut root_signature, mut enrolment) = (None, Vec::new());
     if let Some(keys) = &context.keys {
-        uki = authenticode::sign(&uki, &keys.database)?;
-        loader = authenticode::sign(&loader, &keys.database)?;
-        root_signature = Some(Signature::sign(root_hash, &keys.verity)?);
+        // All three are tried, so that a key which is elsewhere is asked once.
+        let signed = (
+            authenticode::sign(&uki, &keys.database),
+            authenticode::sign(&loader, &keys.database),
+            Signature::sign(root_hash, &keys.verity),
+        );
+        let (signed_uki, signed_loader, signature) = all(signed)?;
+        (uki, loader, root_signature) = (signed_uki, signed_loader, Some(signature));
         enrolment.clone_from(&keys.enrolment);
     }
     fits(
@@ -86,6 +91,27 @@ pub(super) fn run(
         root_signature,
         enrolment,
     })
+}
+
+/// The three signatures; when some of them have yet to be made, all of those at once.
+fn all<A, B, C>(signed: (Result<A>, Result<B>, Result<C>)) -> Result<(A, B, C)> {
+    let mut unsigned = Vec::new();
+    let mut take = |error: Option<&Error>| {
+        if let Some(Error::Unsigned { missing }) = error {
+            unsigned.extend(missing.iter().cloned());
+        }
+    };
+    take(signed.0.as_ref().err());
+    take(signed.1.as_ref().err());
+    take(signed.2.as_ref().err());
+    match signed {
+        (Ok(first), Ok(second), Ok(third)) => Ok((first, second, third)),
+        // Any other failure comes first: what was to be signed might not be what is signed in the end.
+        (Err(error), _, _) | (_, Err(error), _) | (_, _, Err(error)) if !matches!(error, Error::Unsigned { .. }) => {
+            Err(error)
+        }
+        _ => Err(Error::Unsigned { missing: unsigned }),
+    }
 }
 
 /// The kernel command line.

@@ -13,6 +13,7 @@ use twinhull_layout::Arch;
 
 use crate::definition::Definition;
 use crate::error::{Error, Result};
+use crate::tools::root;
 
 /// The format that this program writes and reads.
 const FORMAT: u32 = 1;
@@ -153,6 +154,15 @@ impl Lock {
             problems.push(format!(
                 "it is of {} for {}, and the image of {} for {arch}",
                 self.suite, self.arch, definition.suite
+            ));
+        }
+        let missing: Vec<&str> = (root::packages(definition).into_iter())
+            .filter(|name| !self.tools.iter().any(|package| package.name == *name))
+            .collect();
+        if !missing.is_empty() {
+            problems.push(format!(
+                "its tools lack what this version of twinhull runs: {}",
+                missing.join(", ")
             ));
         }
         if self.tools_arch != host {
@@ -328,8 +338,18 @@ mod tests {
             assert!(error.contains(part), "{error}");
         }
         let mut same = lock();
+        same.tools = (root::packages(&definition).into_iter())
+            .map(|name| package(name, "1"))
+            .collect();
         same.packages = vec!["nftables".into(), "systemd".into()];
         assert!(same.fits(&path, &definition, Arch::X86_64, Arch::X86_64).is_ok());
+        // As one of a version that did not run it yet.
+        same.tools.retain(|package| package.name != "diffutils");
+        let error = same
+            .fits(&path, &definition, Arch::X86_64, Arch::X86_64)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("runs: diffutils; write it anew"), "{error}");
     }
 
     #[test]

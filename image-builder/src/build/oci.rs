@@ -47,12 +47,13 @@ struct Manifest {
     layers: Vec<Descriptor>,
 }
 
+/// What one document says about a blob.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Descriptor {
-    media_type: String,
-    digest: String,
-    size: u64,
+pub(super) struct Descriptor {
+    pub(super) media_type: String,
+    pub(super) digest: String,
+    pub(super) size: u64,
     platform: Option<Platform>,
 }
 
@@ -126,18 +127,33 @@ fn choose(manifests: Vec<Descriptor>, arch: Arch) -> Result<Descriptor, String> 
 
 /// The file of a blob, once its size and its hash are those that are wanted.
 fn blob(layout: &Path, wanted: &Descriptor) -> Result<PathBuf> {
-    let hash = (wanted.digest.strip_prefix("sha256:"))
-        .filter(|hash| hash.len() == 64 && hash.bytes().all(|c| c.is_ascii_hexdigit()))
-        .ok_or_else(|| wrong(layout, "a digest in it is no sha256"))?;
-    let path = layout.join("blobs/sha256").join(hash);
-    let size = path.metadata().doing("look at", &path)?.len();
-    if size != wanted.size || !fetch::sha256(&path).doing("read", &path)?.eq_ignore_ascii_case(hash) {
-        return Err(Error::Content(format!(
-            "{} is damaged: its content is not what its name says",
-            path.display()
-        )));
-    }
+    let path = layout
+        .join("blobs/sha256")
+        .join(wanted.hash().map_err(|problem| wrong(layout, problem))?);
+    verify(&path, wanted)?;
     Ok(path)
+}
+
+/// Fails unless size and hash of the file `path` are those that are wanted.
+pub(super) fn verify(path: &Path, wanted: &Descriptor) -> Result<()> {
+    let hash = wanted.hash().map_err(|problem| wrong(path, problem))?;
+    let size = path.metadata().doing("look at", path)?.len();
+    if size == wanted.size && fetch::sha256(path).doing("read", path)? == hash {
+        return Ok(());
+    }
+    Err(Error::Content(format!(
+        "{} is damaged: its content is not what its name says",
+        path.display()
+    )))
+}
+
+impl Descriptor {
+    /// The digest without the name of its algorithm: 64 small hexadecimal digits.
+    pub(super) fn hash(&self) -> Result<&str, &'static str> {
+        (self.digest.strip_prefix("sha256:"))
+            .filter(|hash| hash.len() == 64 && hash.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c)))
+            .ok_or("a digest in it is no sha256")
+    }
 }
 
 /// Unpacks one layer over `tree`, an absolute path without links.
@@ -212,7 +228,8 @@ fn remove(path: &Path) -> Result<()> {
     removed.doing("remove what a layer hides,", path)
 }
 
-fn bounded(path: &Path) -> Result<Vec<u8>> {
+/// Reads a document of an image.
+pub(super) fn bounded(path: &Path) -> Result<Vec<u8>> {
     let mut text = Vec::new();
     let file = File::open(path).doing("read", path)?;
     file.take(MAX_JSON + 1).read_to_end(&mut text).doing("read", path)?;
@@ -222,7 +239,8 @@ fn bounded(path: &Path) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-fn parse<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T> {
+/// Reads the JSON `text`; `path` is where it is from.
+pub(super) fn parse<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T> {
     serde_json::from_slice(text)
         .map_err(|error| Error::Content(format!("{} is no part of an OCI image: {error}", path.display())))
 }

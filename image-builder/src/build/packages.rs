@@ -86,7 +86,7 @@ pub fn cache_entry(context: &Context<'_>) -> Result<PathBuf> {
             definition.kernel_package(context.options.arch)?,
             &packages.join(" "),
             // Another version of this program may need other tools.
-            &root::PACKAGES.join(" "),
+            &root::packages(definition).join(" "),
         ] {
             hash.update(part);
             hash.update([0]);

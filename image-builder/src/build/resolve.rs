@@ -62,7 +62,7 @@ pub(super) fn run(request: &Request<'_>) -> Result<Lock> {
     let mut boot = resolve(arch, &of_image, &[kernel, BOOT_LOADER])?;
     boot.retain(|package| is_boot(&package.name, kernel));
     let of_host = if arch == host { of_image } else { lists(host)? };
-    let tools = resolve(host, &of_host, root::PACKAGES)?;
+    let tools = resolve(host, &of_host, &root::packages(definition))?;
     Lock::new(definition, arch, host, [root, boot, tools])
 }
 

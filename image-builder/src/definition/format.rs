@@ -12,14 +12,18 @@ pub enum Format {
     /// The format of QEMU.
     #[serde(rename = "qcow2")]
     Qcow2,
+    /// A file for each partition of the sparse file that holds something.
+    #[serde(rename = "split")]
+    Split,
 }
 
 impl Format {
-    /// What its file's name ends with.
-    pub const fn ending(self) -> &'static str {
+    /// What a definition calls it; the name of its file ends with that, if it is one file.
+    pub const fn name(self) -> &'static str {
         match self {
             Self::RawZst => "raw.zst",
             Self::Qcow2 => "qcow2",
+            Self::Split => "split",
         }
     }
 }

@@ -63,6 +63,11 @@ pub(super) struct Fragment {
     /// System groups, by name.
     #[serde(default)]
     pub(super) groups: BTreeMap<String, Group>,
+    /// Container images that come with the release: they start without a registry. For podman they are in a read-only store of the
+    /// image, for containerd in archives that a unit imports at boot; which of the two follows from the packages. With `[[signature]]`
+    /// entries, the build takes only what they allow.
+    #[serde(default)]
+    pub(super) container: Vec<Container>,
     /// Which signatures container images must carry. With one entry or more, images that no entry names do not start.
     #[serde(default)]
     pub(super) signature: Vec<Signature>,
@@ -228,6 +233,17 @@ pub(super) struct Group {
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Container {
+    /// The image: `REGISTRY/NAME@sha256:…`, its digest being that of its manifest, or of an index of manifests for several
+    /// architectures.
+    pub(super) image: String,
+    /// Files for podman's quadlet (`podman-systemd.unit(5)`) that start it. `Image=` in them must be this image.
+    #[serde(default)]
+    pub(super) quadlets: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Signature {
     /// The images it is about: a registry, or a registry with a path, as `registry.example.com/team`.
     pub(super) images: String,
@@ -263,7 +279,8 @@ pub(super) struct Budget {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Image {
-    /// Further forms of the disk, beside the sparse file: `raw.zst` and `qcow2` (which needs `qemu-img`).
+    /// Further forms of the disk, beside the sparse file: `raw.zst`, `qcow2` (which needs `qemu-img`), and `split`: the partitions
+    /// as files of their own.
     #[serde(default)]
     pub(super) formats: Vec<super::format::Format>,
 }
@@ -281,6 +298,7 @@ impl Fragment {
             .chain(&mut self.base.tarball)
             .chain(self.repository.iter_mut().map(|repository| &mut repository.key))
             .chain(self.signature.iter_mut().map(|signature| &mut signature.key))
+            .chain((self.container.iter_mut()).flat_map(|container| &mut container.quadlets))
             .chain(sections)
         {
             *path = folder.join(&*path);
@@ -322,6 +340,7 @@ impl Fragment {
             units: self.units.over(base.units),
             users: merged(base.users, self.users),
             groups: merged(base.groups, self.groups),
+            container: joined(base.container, self.container),
             signature: joined(base.signature, self.signature),
             disk: Disk {
                 esp: self.disk.esp.or(base.disk.esp),

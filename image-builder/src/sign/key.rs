@@ -1,4 +1,4 @@
-//! A secret key with its certificate: in a PEM file, or on a PKCS #11 token.
+//! A secret key with its certificate: in a PEM file, on a PKCS #11 token, or where this program never is.
 
 use std::fmt;
 use std::fs;
@@ -8,6 +8,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 
 use super::Certificate;
+use super::elsewhere::Elsewhere;
 use super::token::Token;
 use crate::error::{Doing, Error, Result};
 
@@ -20,6 +21,8 @@ pub enum Key {
     File(Box<RsaKeyPair>),
     /// On a token, which does not let it out.
     Token(Token),
+    /// Out of reach: signatures come as files.
+    Elsewhere(Elsewhere),
 }
 
 impl fmt::Debug for Key {
@@ -27,6 +30,7 @@ impl fmt::Debug for Key {
         f.write_str(match self {
             Self::File(_) => "Key::File",
             Self::Token(_) => "Key::Token",
+            Self::Elsewhere(_) => "Key::Elsewhere",
         })
     }
 }
@@ -64,10 +68,22 @@ impl Identity {
         Ok(Some(identity))
     }
 
+    /// The key `name`, of which `folder` has nothing but the certificate. What it is to sign goes to the folder `signatures`, which
+    /// is made, and the signature is taken from there.
+    ///
+    /// # Errors
+    /// There is no certificate; the folder cannot be made.
+    pub fn elsewhere(folder: &Path, name: &str, signatures: &Path) -> Result<Self> {
+        Ok(Self {
+            certificate: Certificate::read(&folder.join(format!("{name}.crt")))?,
+            key: Key::Elsewhere(Elsewhere::new(signatures, name)?),
+        })
+    }
+
     /// Signs the sha256 of `message`, and verifies the result: a faulty signature never leaves, since it may tell the key.
     ///
     /// # Errors
-    /// The token refuses; the key is not that of the certificate.
+    /// The token refuses; the key is not that of the certificate. [`Error::Unsigned`]: somebody else has yet to sign it.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>> {
         let signature = match &self.key {
             Key::File(pair) => {
@@ -77,12 +93,13 @@ impl Identity {
                 signature
             }
             Key::Token(token) => token.sign(message)?,
+            Key::Elsewhere(folder) => folder.signature(message)?,
         };
         if self.certificate.verifies(message, &signature) {
             Ok(signature)
         } else {
             Err(Error::Usage(format!(
-                "the secret key for \"{}\" is not the one of its certificate",
+                "the secret key for \"{}\" is not the one of its certificate, or signed something else",
                 self.certificate.subject()
             )))
         }

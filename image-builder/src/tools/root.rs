@@ -9,11 +9,14 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use twinhull_layout::Arch;
+
 use super::{PROGRAM_FOLLOWS, command};
-use crate::error::{Doing, Result};
+use crate::definition::Definition;
+use crate::error::{Doing, Error, Result};
 
 /// The packages of the tools, and what their programs call.
-pub const PACKAGES: &[&str] = &[
+const PACKAGES: &[&str] = &[
     "apt",
     "arch-test",
     "base-files",
@@ -37,6 +40,15 @@ pub const PACKAGES: &[&str] = &[
     "xz-utils",
     "zstd",
 ];
+
+/// What is among them for container images: the one of the build host may not verify what podman of the image's suite does.
+const CONTAINERS: &str = "skopeo";
+
+/// The packages of the tools that `definition` needs.
+pub fn packages(definition: &Definition) -> Vec<&'static str> {
+    let containers = (!definition.containers.is_empty()).then_some(CONTAINERS);
+    PACKAGES.iter().copied().chain(containers).collect()
+}
 
 /// What programs look up and only a package's script would write.
 const FILES: [(&str, &str); 4] = [
@@ -87,6 +99,32 @@ impl ToolRoot {
             tree: tree.to_owned(),
             folders,
         })
+    }
+
+    /// A program of the tree that sees the host as any of its own does, with the libraries of the tree: one that writes nothing
+    /// of its own into the image, and needs the host's network, certificates and credentials.
+    ///
+    /// # Errors
+    /// The tree has no loader for programs of this architecture.
+    pub fn on_host(&self, program: &str) -> Result<Command> {
+        let (loader, triplet) = match Arch::host() {
+            Arch::X86_64 => ("lib64/ld-linux-x86-64.so.2", "x86_64-linux-gnu"),
+            Arch::Aarch64 => ("lib/ld-linux-aarch64.so.1", "aarch64-linux-gnu"),
+        };
+        let (loader, program) = (self.tree.join(loader), self.tree.join("usr/bin").join(program));
+        if !(loader.exists() && program.exists()) {
+            return Err(Error::Content(format!(
+                "the tools of this build in {} have no {}",
+                self.tree.display(),
+                program.display()
+            )));
+        }
+        let mut start = command(&loader.to_string_lossy());
+        start
+            .arg("--library-path")
+            .arg(self.tree.join("usr/lib").join(triplet))
+            .arg(program);
+        Ok(start)
     }
 
     /// A program of the tree.

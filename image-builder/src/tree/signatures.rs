@@ -27,9 +27,7 @@ pub(super) fn run(signatures: &[Signature], tree: &Path) -> Result<()> {
         let key = std::fs::read(&signature.key).doing("read the key", &signature.key)?;
         write(tree, &key_path(number), key, 0o644)?;
     }
-    let text = serde_json::to_string_pretty(&policy(signatures))
-        .map_err(|error| Error::Content(format!("cannot write the signature policy: {error}")))?;
-    write(tree, POLICY, text + "\n", 0o644)?;
+    write(tree, POLICY, policy_text(signatures, &key_path)?, 0o644)?;
     write(tree, REGISTRIES, registries(signatures), 0o644)
 }
 
@@ -37,9 +35,16 @@ fn key_path(number: usize) -> String {
     format!("{KEYS}/{number}.pub")
 }
 
+/// The policy as a file, with the keys where `key_path` says by their number.
+pub(crate) fn policy_text(signatures: &[Signature], key_path: &dyn Fn(usize) -> String) -> Result<String> {
+    let text = serde_json::to_string_pretty(&policy(signatures, key_path))
+        .map_err(|error| Error::Content(format!("cannot write the signature policy: {error}")))?;
+    Ok(text + "\n")
+}
+
 /// Everything is refused but what is named, from a registry and with a signature of its owner. Several keys for the same
 /// images must all have signed.
-fn policy(signatures: &[Signature]) -> Value {
+fn policy(signatures: &[Signature], key_path: &dyn Fn(usize) -> String) -> Value {
     let mut scopes: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
     for (number, signature) in signatures.iter().enumerate() {
         let requirement = if signature.sigstore {
@@ -53,20 +58,14 @@ fn policy(signatures: &[Signature]) -> Value {
     json!({"default": [{"type": "reject"}], "transports": {"docker": scopes}})
 }
 
-fn registries(signatures: &[Signature]) -> String {
-    let mut scopes: Vec<&str> = (signatures.iter())
-        .filter(|signature| signature.sigstore)
-        .map(|signature| signature.images.as_str())
-        .collect();
-    scopes.sort_unstable();
-    scopes.dedup();
-    if scopes.is_empty() {
-        return "docker: {}\n".into();
+/// Signatures of sigstore are looked for beside every image: under the name of the registry alone they would not be found where a
+/// site reaches it through a mirror.
+pub(crate) fn registries(signatures: &[Signature]) -> &'static str {
+    if signatures.iter().any(|signature| signature.sigstore) {
+        "default-docker:\n  use-sigstore-attachments: true\n"
+    } else {
+        "docker: {}\n"
     }
-    let lines: Vec<String> = (scopes.iter())
-        .map(|scope| format!("  \"{scope}\":\n    use-sigstore-attachments: true\n"))
-        .collect();
-    format!("docker:\n{}", lines.concat())
 }
 
 #[cfg(test)]
@@ -83,7 +82,10 @@ mod tests {
 
     #[test]
     fn what_is_not_named_is_refused_from_everywhere() {
-        let policy = policy(&[signature("r.example/app", true), signature("r.example/old", false)]);
+        let policy = policy(
+            &[signature("r.example/app", true), signature("r.example/old", false)],
+            &key_path,
+        );
         assert_eq!(policy["default"], json!([{"type": "reject"}]));
         // Another transport, as a local archive, falls to the default.
         assert_eq!(
@@ -100,7 +102,10 @@ mod tests {
 
     #[test]
     fn two_owners_must_both_have_signed() {
-        let policy = policy(&[signature("r.example/app", true), signature("r.example/app", true)]);
+        let policy = policy(
+            &[signature("r.example/app", true), signature("r.example/app", true)],
+            &key_path,
+        );
         assert_eq!(
             policy["transports"]["docker"]["r.example/app"]
                 .as_array()
@@ -112,10 +117,10 @@ mod tests {
 
     #[test]
     fn only_sigstore_looks_for_signatures_in_the_registry() {
-        let text = registries(&[signature("r.example/b", true), signature("r.example/a", false)]);
-        assert_eq!(
-            text,
-            "docker:\n  \"r.example/b\":\n    use-sigstore-attachments: true\n"
+        assert!(
+            registries(&[signature("r.example/b", true), signature("r.example/a", false)])
+                .contains("attachments: true")
         );
+        assert!(!registries(&[signature("r.example/a", false)]).contains("attachments"));
     }
 }
