@@ -4,7 +4,7 @@
 //! Its form is that of containers/storage, which has no specification but its source: `overlay` holds each layer's files,
 //! `overlay-layers` and `overlay-images` what is known about them. It is written here and not by podman because podman writes
 //! random names and times into it, and must be able to mount. Names of layers are those that podman would give them, so that
-//! an image it pulls later shares the layers that are here. A test has podman read it.
+//! an image it pulls later shares the layers that are here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
