@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(of("distribution.suite").default, "trixie");
         assert_eq!(of("disk.esp").default, "512.0 MiB");
         assert_eq!(of("repository[].key").default, "none, it must be given");
-        assert_eq!(of("image.formats").kind, "list of raw.zst or qcow2");
+        assert_eq!(of("image.formats").kind, "list of raw.zst or qcow2 or split");
         assert_eq!(of("users.NAME.id").kind, "number");
     }
 }
