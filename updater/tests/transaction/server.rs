@@ -1,6 +1,6 @@
 //! An HTTP server for one test: a folder of static files, and a reboot lock that answers as it is told.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::ops::Range;
@@ -22,7 +22,7 @@ pub(crate) enum Mood {
     Well,
     /// Every answer is 500.
     Fails,
-    /// Every second answer is 500.
+    /// Every second answer for a path is 500, the first of them; by path, since requests that are under way together come in any order.
     FlipFlop,
     /// Every answer is a redirect to itself.
     Circle,
@@ -47,7 +47,8 @@ pub(crate) enum Lock {
 struct Shared {
     folder: PathBuf,
     mood: Mood,
-    answers: usize,
+    /// How often each path was asked for.
+    answers: BTreeMap<String, usize>,
     lock: Lock,
     /// Who holds the lock, by id.
     holders: BTreeSet<String>,
@@ -145,10 +146,12 @@ fn serve(mut stream: TcpStream, shared: &Mutex<Shared>) {
             }
             answer
         } else {
-            shared.answers += 1;
+            let asked = shared.answers.entry(path.clone()).or_default();
+            *asked += 1;
+            let asked = *asked;
             mood = shared.mood;
             if mood == Mood::FlipFlop {
-                mood = [Mood::Well, Mood::Fails][shared.answers % 2];
+                mood = [Mood::Well, Mood::Fails][asked % 2];
             }
             file(&shared.folder.join(path.trim_start_matches('/')), from..to)
         }
