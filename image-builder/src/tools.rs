@@ -63,15 +63,8 @@ impl Log {
 
     /// Runs a program with its output in the log. `doing` completes "… failed", as "installing packages".
     pub fn run(&self, doing: &str, command: &mut Command) -> Result<()> {
-        let (out, err) = (self.end()?, self.end()?);
-        let start = self.announce(doing, command)?;
-        let ending = command.stdin(Stdio::null()).stdout(out).stderr(err).status();
-        self.check(
-            doing,
-            command,
-            start,
-            ending.map(|status| (status.success(), status.to_string())),
-        )
+        let out = self.end()?;
+        self.run_into(doing, command, out)
     }
 
     /// Runs a program whose output is the content of the file `out`; its complaints go to the log.

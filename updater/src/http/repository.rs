@@ -44,11 +44,8 @@ impl HttpRepository {
 
     fn get(&self, path: &str, from: u64, length: Option<u64>) -> Result<Body, FetchError> {
         let url = self.url(path)?;
-        let got = match self.http.get(&url, from, length) {
-            Err(error) if is_hiccup(&error) => self.http.get(&url, from, length),
-            got => got,
-        };
-        got.map_err(not_fetched)
+        let get = || self.http.get(&url, from, length);
+        or_once_more(get(), get)
     }
 
     fn ask(&mut self, path: &str, tag: Option<&str>) -> Result<Reply, FetchError> {
@@ -57,17 +54,20 @@ impl HttpRepository {
             Some((with, asked)) if with.as_deref() == tag => asked,
             _ => self.http.ask(&url, tag),
         };
-        let replied = match self.http.reply(&url, asked) {
-            Err(error) if is_hiccup(&error) => self.http.reply(&url, self.http.ask(&url, tag)),
-            replied => replied,
-        };
-        replied.map_err(not_fetched)
+        or_once_more(self.http.reply(&url, asked), || {
+            self.http.reply(&url, self.http.ask(&url, tag))
+        })
     }
 }
 
-/// Whether the next server behind the same name may do better. Not 503, by which one asks for fewer requests.
-fn is_hiccup(error: &HttpError) -> bool {
-    matches!(error, HttpError::Status { status, .. } if matches!(status.as_u16(), 500 | 502 | 504))
+/// What was got, or what asking `again` gives where the next server behind the same name may do better. Not after 503, by which one
+/// asks for fewer requests.
+fn or_once_more<T>(got: Result<T, HttpError>, again: impl FnOnce() -> Result<T, HttpError>) -> Result<T, FetchError> {
+    let got = match got {
+        Err(HttpError::Status { status, .. }) if matches!(status.as_u16(), 500 | 502 | 504) => again(),
+        got => got,
+    };
+    got.map_err(not_fetched)
 }
 
 fn not_fetched(error: HttpError) -> FetchError {
