@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use twinhull_updater::cli::{Cli, Exit};
@@ -33,7 +33,10 @@ fn told(error: &anyhow::Error) -> String {
 
 /// To the journal with its fields where there is one, else as plain lines on standard error.
 fn start_logging(cli: &Cli) {
-    let filter = EnvFilter::try_from_env("TWINHULL_LOG").unwrap_or_else(|_| EnvFilter::new(cli.log_level()));
+    let filter = std::env::var("TWINHULL_LOG")
+        .ok()
+        .and_then(|wanted| wanted.parse::<Targets>().ok())
+        .unwrap_or_else(|| Targets::new().with_default(cli.log_level()));
     let by_systemd = cli.is_service() && std::env::var_os("JOURNAL_STREAM").is_some();
     let journal = by_systemd.then(|| tracing_journald::layer().ok()).flatten();
     let registry = tracing_subscriber::registry().with(filter);

@@ -142,10 +142,10 @@ impl Cli {
     }
 
     /// What is logged if `TWINHULL_LOG` does not say: all that happens for the journal, only what is wrong for a person.
-    pub fn log_level(&self) -> &'static str {
+    pub fn log_level(&self) -> tracing::Level {
         match self.command {
-            Command::Run | Command::Health => "info",
-            _ => "warn",
+            Command::Run | Command::Health => tracing::Level::INFO,
+            _ => tracing::Level::WARN,
         }
     }
 
