@@ -117,6 +117,11 @@ impl Paths {
         self.at(paths::AGENT_RUN).join("health.json")
     }
 
+    /// Held by the service as long as it runs.
+    pub fn service_lock(&self) -> PathBuf {
+        self.at(paths::AGENT_RUN).join("service.lock")
+    }
+
     /// Where the service listens for commands.
     pub fn control_socket(&self) -> PathBuf {
         self.at(paths::AGENT_RUN).join("control.sock")

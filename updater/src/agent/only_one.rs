@@ -1,11 +1,12 @@
-//! One agent at a time: the service, or somebody at the keyboard.
+//! One agent at a time: the service, or somebody at the keyboard. And one service, whether it acts or waits.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
 
 use crate::paths::Paths;
 
-/// Held while this process may act; ends with it.
+/// Held while this process may act, or is the service; ends with it.
 #[derive(Debug)]
 pub struct OnlyOne {
     _file: File,
@@ -21,7 +22,7 @@ pub enum Busy {
     #[error("cannot use the lock file {}: {source}", path.display())]
     File {
         /// The file.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// The reason.
         #[source]
         source: io::Error,
@@ -34,9 +35,20 @@ impl OnlyOne {
     /// # Errors
     /// [`Busy::Other`] if another process acts; [`Busy::File`].
     pub fn try_take(paths: &Paths, purpose: &str) -> Result<Self, Busy> {
-        let path = paths.agent_lock();
+        Self::hold(&paths.agent_lock(), purpose)
+    }
+
+    /// Becomes the one service of this host. It lets others act while it waits, but its socket is its own.
+    ///
+    /// # Errors
+    /// As [`OnlyOne::try_take`].
+    pub fn service(paths: &Paths, purpose: &str) -> Result<Self, Busy> {
+        Self::hold(&paths.service_lock(), purpose)
+    }
+
+    fn hold(path: &Path, purpose: &str) -> Result<Self, Busy> {
         let failed = |source| Busy::File {
-            path: path.clone(),
+            path: path.to_owned(),
             source,
         };
         if let Some(folder) = path.parent() {
@@ -47,7 +59,7 @@ impl OnlyOne {
             .write(true)
             .create(true)
             .truncate(false)
-            .open(&path)
+            .open(path)
             .map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::Exit;
 use super::by_hand::load_config;
-use crate::agent::{Agent, Engine};
+use crate::agent::{Agent, Busy, Engine, OnlyOne};
 use crate::control::{Metrics, Service, bind, metrics_only, router};
 use crate::daemon::{self, Worker};
 use crate::host::host_id;
@@ -28,6 +28,15 @@ pub(super) fn run(paths: &Paths) -> anyhow::Result<Exit> {
     if let Some(id) = &host {
         rules = rules.for_host(id);
     }
+    let purpose = "the update service";
+    let _only_service = match OnlyOne::service(paths, purpose) {
+        Ok(only_service) => only_service,
+        Err(busy @ Busy::Other(_)) => {
+            tracing::error!("{busy}");
+            return Ok(Exit::Busy);
+        }
+        Err(error) => return Err(error.into()),
+    };
     let engine = Engine::open(paths.state_file(), rules)?;
     let runtime = runtime::new()?;
     let agent = Agent::new(paths.clone(), config, runtime.handle().clone())?;

@@ -1,7 +1,7 @@
 //! The interface on a real socket, with a service of the test's own behind it.
 
 use std::future::IntoFuture;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use tokio::sync::{mpsc, watch};
 
@@ -63,6 +63,15 @@ fn socket_is_for_its_owner_and_group_and_replaces_a_left_over() {
         );
         let error = bind(&path, Some("no-such-group")).unwrap_err();
         assert!(matches!(error, SocketError::NoGroup(_)));
+        // Only root may give a file to a group that it is not in.
+        if nix::unistd::geteuid().is_root() {
+            let group = nix::unistd::Group::from_gid(nix::unistd::Gid::from_raw(1))
+                .unwrap()
+                .unwrap();
+            let _socket = bind(&path, Some(&group.name)).unwrap();
+            let metadata = std::fs::metadata(&path).unwrap();
+            assert_eq!((metadata.gid(), metadata.permissions().mode() & 0o777), (1, 0o660));
+        }
     });
 }
 

@@ -11,9 +11,6 @@ use super::chain;
 /// Slower than this many bytes a second is as good as nothing.
 const MINIMUM_RATE: u64 = 1024;
 
-/// Over which the rate is measured.
-const WINDOW: Duration = Duration::from_mins(1);
-
 /// Reads the bytes of an answer. Gives up when none comes for a while, or too few.
 #[derive(Debug)]
 pub struct Body {
@@ -21,17 +18,20 @@ pub struct Body {
     runtime: Handle,
     chunk: Vec<u8>,
     taken: usize,
+    window: Duration,
     window_start: Instant,
     window_bytes: u64,
 }
 
 impl Body {
-    pub(super) fn new(response: Response, runtime: Handle) -> Self {
+    /// The rate is measured over `window` each time.
+    pub(super) fn new(response: Response, runtime: Handle, window: Duration) -> Self {
         Self {
             response,
             runtime,
             chunk: Vec::new(),
             taken: 0,
+            window,
             window_start: Instant::now(),
             window_bytes: 0,
         }
@@ -61,7 +61,7 @@ impl Body {
         self.taken = 0;
         self.window_bytes += chunk.len() as u64;
         let elapsed = self.window_start.elapsed();
-        if elapsed >= WINDOW {
+        if elapsed >= self.window {
             if too_slow(self.window_bytes, elapsed) {
                 let text = format!("the server sends less than {MINIMUM_RATE} bytes a second");
                 return Err(io::Error::new(io::ErrorKind::TimedOut, text));
@@ -89,7 +89,7 @@ impl Read for Body {
 }
 
 fn too_slow(bytes: u64, elapsed: Duration) -> bool {
-    bytes < elapsed.as_secs().saturating_mul(MINIMUM_RATE)
+    u128::from(bytes) * 1000 < elapsed.as_millis() * u128::from(MINIMUM_RATE)
 }
 
 #[cfg(test)]
@@ -98,7 +98,9 @@ mod tests {
 
     #[test]
     fn drip_is_too_slow_and_a_modem_is_not() {
-        assert!(too_slow(60, WINDOW));
-        assert!(!too_slow(5_000 * 60, WINDOW));
+        let minute = Duration::from_mins(1);
+        assert!(too_slow(60, minute));
+        assert!(!too_slow(5_000 * 60, minute));
+        assert!(!too_slow(0, Duration::ZERO));
     }
 }

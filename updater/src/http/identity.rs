@@ -50,9 +50,9 @@ impl Identity {
         })
     }
 
-    /// Whether nothing of it is about certificates.
-    pub(super) fn is_plain(&self) -> bool {
-        self.authorities.is_empty() && self.client.is_none()
+    /// Whether it names any authority; without, there are only those of the host.
+    pub(super) fn names_authorities(&self) -> bool {
+        !self.authorities.is_empty()
     }
 
     pub(super) fn apply(&self, mut builder: ClientBuilder) -> ClientBuilder {

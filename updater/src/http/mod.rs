@@ -18,6 +18,7 @@ pub use body::Body;
 pub use repository::HttpRepository;
 pub(crate) use text::chain;
 pub(crate) use text::one_line;
+use text::shown;
 
 use crate::config as settings;
 use identity::Identity;
@@ -27,6 +28,9 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 /// Longest wait for the next byte.
 const READ: Duration = Duration::from_secs(30);
+
+/// Over how long the rate of a download is measured.
+const WINDOW: Duration = Duration::from_mins(1);
 
 /// The most redirects that a download follows.
 const REDIRECTS: usize = 5;
@@ -38,13 +42,13 @@ pub enum HttpError {
     #[error("cannot set up the HTTP client: {0}")]
     Client(String),
     /// The server says that there is nothing there.
-    #[error("{url}: the server has no such file")]
+    #[error("{}: the server has no such file", shown(url))]
     NotFound {
         /// The address.
         url: Url,
     },
     /// The server answered, but not with what was asked for.
-    #[error("{url}: the server answered {status}")]
+    #[error("{}: the server answered {status}", shown(url))]
     Status {
         /// The address.
         url: Url,
@@ -52,7 +56,7 @@ pub enum HttpError {
         status: reqwest::StatusCode,
     },
     /// No answer.
-    #[error("{url}: {reason}")]
+    #[error("{}: {reason}", shown(url))]
     Network {
         /// The address.
         url: Url,
@@ -77,6 +81,7 @@ pub(super) enum Reply {
 pub struct Http {
     client: Client,
     runtime: Handle,
+    window: Duration,
 }
 
 impl Http {
@@ -85,7 +90,7 @@ impl Http {
     /// # Errors
     /// [`HttpError::Client`].
     pub fn for_downloads(runtime: Handle, settings: &settings::Http) -> Result<Self, HttpError> {
-        Self::new(runtime, settings, Policy::limited(REDIRECTS))
+        Self::new(runtime, settings, || Policy::limited(REDIRECTS))
     }
 
     /// A client that follows no redirect: a request that changes something must reach the server it was meant for.
@@ -93,34 +98,34 @@ impl Http {
     /// # Errors
     /// [`HttpError::Client`].
     pub fn for_commands(runtime: Handle, settings: &settings::Http) -> Result<Self, HttpError> {
-        Self::new(runtime, settings, Policy::none())
+        Self::new(runtime, settings, Policy::none)
     }
 
-    fn new(runtime: Handle, settings: &settings::Http, redirects: Policy) -> Result<Self, HttpError> {
+    fn new(runtime: Handle, settings: &settings::Http, redirects: fn() -> Policy) -> Result<Self, HttpError> {
         choose_cryptography();
         let identity = Identity::read(settings)?;
         let builder = || {
             identity
                 .apply(Client::builder())
+                .redirect(redirects())
                 .user_agent(concat!("twinhull-updater/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(CONNECT)
                 .read_timeout(READ)
                 .pool_max_idle_per_host(1)
                 .pool_idle_timeout(Duration::from_secs(5))
         };
-        let client = builder().redirect(redirects).build();
-        let client = if identity.is_plain() {
-            client.or_else(|error| {
-                // A host without any certificate authority can still use plain HTTP: what is fetched is signed.
-                tracing::warn!("no certificate authorities ({}): https:// will not work", chain(&error));
-                builder().redirect(Policy::none()).tls_certs_only([]).build()
-            })
-        } else {
-            client
-        };
+        let client = builder().build().or_else(|error| {
+            if identity.names_authorities() {
+                return Err(error);
+            }
+            // A host without any certificate authority can still use plain HTTP: what is fetched is signed.
+            warn_once(&error);
+            builder().tls_certs_only([]).build()
+        });
         Ok(Self {
             client: client.map_err(|error| HttpError::Client(chain(&error)))?,
             runtime,
+            window: WINDOW,
         })
     }
 
@@ -149,7 +154,7 @@ impl Http {
             404 | 410 => Err(HttpError::NotFound { url: url.clone() }),
             200 => {
                 // A server that knows no ranges sends all of it: pass over what is not wanted.
-                let mut body = Body::new(response, self.runtime.clone());
+                let mut body = self.body(response);
                 let skipped = io::copy(&mut (&mut body).take(from), &mut io::sink());
                 match skipped {
                     Ok(count) if count == from => Ok(body),
@@ -163,7 +168,7 @@ impl Http {
                     }),
                 }
             }
-            206 if ranged && begins_at(&response, from) => Ok(Body::new(response, self.runtime.clone())),
+            206 if ranged && begins_at(&response, from) => Ok(self.body(response)),
             206 => Err(HttpError::Network {
                 url: url.clone(),
                 reason: "the server sent another part of the file than was asked for".to_owned(),
@@ -173,6 +178,10 @@ impl Http {
                 status,
             }),
         }
+    }
+
+    fn body(&self, response: reqwest::Response) -> Body {
+        Body::new(response, self.runtime.clone(), self.window)
     }
 
     /// Sends the request for the file at `url`, unless it still has this `tag`; the answer comes with [`Http::reply`].
@@ -201,7 +210,7 @@ impl Http {
             200 => {
                 let tag = response.headers().get(header::ETAG);
                 let tag = tag.and_then(|tag| tag.to_str().ok()).map(str::to_owned);
-                Ok(Reply::Body(Box::new(Body::new(response, self.runtime.clone())), tag))
+                Ok(Reply::Body(Box::new(self.body(response)), tag))
             }
             _ => Err(HttpError::Status {
                 url: url.clone(),
@@ -243,6 +252,17 @@ impl Http {
             Ok((response.status(), bytes))
         })
     }
+}
+
+/// A client is made for every look at the repository, and this is as true at the next.
+fn warn_once(error: &reqwest::Error) {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        tracing::warn!(
+            "this host trusts no certificate authority, so https:// will not work ({})",
+            chain(error)
+        );
+    });
 }
 
 /// Must come before the first client: there is none by default.

@@ -73,6 +73,53 @@ fn redirects_in_a_circle_end() {
     assert!(matches!(get(circle, 0), Err(HttpError::Network { .. })));
 }
 
+#[test]
+fn server_that_drips_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url: Url = format!("http://{}/file", listener.local_addr().unwrap())
+        .parse()
+        .unwrap();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let mut line = String::new();
+        while reader.read_line(&mut line).unwrap() > 2 {
+            line.clear();
+        }
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
+        // A hundredth of what is asked of it, until the client has had enough.
+        while stream.write_all(b"x").is_ok() {
+            thread::sleep(Duration::from_millis(100));
+        }
+    });
+    let error = crate::runtime::blocking(move |runtime| {
+        let mut http = Http::for_downloads(runtime, &crate::config::Http::default()).unwrap();
+        http.window = Duration::from_millis(400);
+        let mut body = http.get(&url, 0, None).unwrap();
+        body.read_to_end(&mut Vec::new()).unwrap_err()
+    })
+    .unwrap();
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    assert!(error.to_string().contains("less than 1024 bytes a second"), "{error}");
+}
+
+#[test]
+fn password_of_an_address_is_in_no_error() {
+    let mut url = answering(b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n");
+    url.set_username("host").unwrap();
+    url.set_password(Some("secret")).unwrap();
+    let mut nobody = url.clone();
+    nobody.set_port(Some(1)).unwrap();
+    for url in [url, nobody] {
+        let error = crate::runtime::blocking(move |runtime| {
+            let http = Http::for_downloads(runtime, &crate::config::Http::default()).unwrap();
+            http.get(&url, 0, None).unwrap_err().to_string()
+        })
+        .unwrap();
+        assert!(error.contains("host@127.0.0.1") && !error.contains("secret"), "{error}");
+    }
+}
+
 /// Settings with a fixture's files.
 fn settings(ca: Option<&str>, client: bool) -> crate::config::Http {
     let at = |name: &str| std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/fixtures")).join(name);

@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use reqwest::Url;
+
 /// The longest text that is taken from a server, in characters.
 const MAX_TEXT: usize = 400;
 
@@ -31,4 +33,12 @@ pub(crate) fn one_line(text: &str) -> String {
     let mut line: String = text.chars().take(MAX_TEXT).map(clean).collect();
     line.truncate(line.trim_end().len());
     line
+}
+
+/// The address without its password, for logs and for a status that everybody may read.
+pub(super) fn shown(url: &Url) -> Url {
+    let mut url = url.clone();
+    // Fails only for an address without a host, which has no password.
+    let _ = url.set_password(None);
+    url
 }

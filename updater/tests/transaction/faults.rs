@@ -284,23 +284,6 @@ fn name_that_cannot_be_resolved_is_a_network_fault() {
     network.converges();
 }
 
-/// Takes the minute over which the rate is measured.
-#[test]
-#[ignore = "a minute and a half on the clock"]
-fn server_that_drips_is_given_up() {
-    let network = Network::new("download-only");
-    network.server.set_mood(Mood::Drips);
-    let (exit, outcome) = network.host.json(&["check"]);
-    assert_eq!(
-        (exit, &outcome["problem"]["code"]),
-        (1, &"network".into()),
-        "{outcome:#}"
-    );
-    println!("{}", outcome["problem"]["text"]);
-    network.server.set_mood(Mood::Well);
-    network.converges();
-}
-
 #[test]
 fn lock_server_that_dies_after_granting_is_asked_again_with_the_same_id() {
     let network = Network::new("lock");

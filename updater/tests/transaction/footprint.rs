@@ -13,7 +13,7 @@ use crate::world::{Image, Signed, noise, release};
 const BLOCKS: usize = 49_152;
 
 /// How long an idle service is watched.
-const WATCHED: Duration = Duration::from_secs(10);
+const WATCHED: Duration = Duration::from_mins(1);
 
 /// A field of `/proc/PID/status`, in its own unit.
 pub(crate) fn status_field(pid: u32, task: u32, name: &str) -> u64 {

@@ -51,6 +51,8 @@ pub(crate) fn kernel(hash: &RootHash, seed: u8) -> Vec<u8> {
 /// The folder.
 pub(crate) struct Host {
     pub(crate) folder: tempfile::TempDir,
+    /// What the environment of the program has besides.
+    pub(crate) environment: Vec<(&'static str, String)>,
 }
 
 /// What the kernel calls a disk and its partitions.
@@ -96,6 +98,7 @@ impl Host {
     ) -> Self {
         let host = Self {
             folder: tempfile::tempdir().unwrap(),
+            environment: Vec::new(),
         };
         fs::create_dir_all(host.at("dev")).unwrap();
         for (name, content) in entries {
@@ -204,7 +207,8 @@ impl Host {
         command.env("PATH", format!("{}:{path}", self.at("bin").display()));
         command
             .env("NO_PROXY", "127.0.0.1")
-            .env("TWINHULL_LOG", "debug,hyper=warn,reqwest=warn");
+            .env("TWINHULL_LOG", "debug,hyper=warn,reqwest=warn")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -225,6 +229,27 @@ impl Host {
     pub(crate) fn service(&self) -> Service {
         let log = fs::File::create(self.at("service.log")).unwrap();
         Service(self.command(&["run"]).stdin(Stdio::null()).stderr(log).spawn().unwrap())
+    }
+
+    /// The same with a journal of its own: the socket `journal/socket` in this folder takes the place of the host's.
+    pub(crate) fn service_with_journal(&self) -> Service {
+        let program = self.command(&["run"]);
+        let mut command = Command::new("unshare");
+        if !nix::unistd::geteuid().is_root() {
+            command.arg("--map-root-user");
+        }
+        let mount = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal \
+                     && mount --bind \"$0\" /run/systemd/journal && exec \"$@\"";
+        command.args(["--mount", "sh", "-c", mount]).arg(self.at("journal"));
+        command.arg(program.get_program()).args(program.get_args());
+        command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Service(
+            command
+                .env("JOURNAL_STREAM", "1:1")
+                .stdin(Stdio::null())
+                .spawn()
+                .unwrap(),
+        )
     }
 
     /// Waits until `done`; the service works on its own clock.

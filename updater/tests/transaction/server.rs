@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+/// Where files have moved to.
+const MOVED: &str = "/moved";
+
 /// The server. It ends with the test's process.
 #[derive(Clone)]
 pub(crate) struct Server {
@@ -30,8 +33,8 @@ pub(crate) enum Mood {
     Closes,
     /// Hangs up in the middle of every answer.
     BreaksOff,
-    /// A byte a second.
-    Drips,
+    /// Every file has moved to another place on the same server.
+    Moved,
 }
 
 /// How the lock server is today.
@@ -153,12 +156,14 @@ fn serve(mut stream: TcpStream, shared: &Mutex<Shared>) {
             if mood == Mood::FlipFlop {
                 mood = [Mood::Well, Mood::Fails][asked % 2];
             }
+            let path = path.strip_prefix(MOVED).unwrap_or(&path);
             file(&shared.folder.join(path.trim_start_matches('/')), from..to)
         }
     };
     let status = match mood {
         Mood::Fails => "500 Internal Server Error".to_owned(),
         Mood::Circle => format!("302 Found\r\nLocation: {path}"),
+        Mood::Moved if !path.starts_with(MOVED) => format!("302 Found\r\nLocation: {MOVED}{path}"),
         Mood::Closes => return,
         _ => status.to_owned(),
     };
@@ -168,16 +173,6 @@ fn serve(mut stream: TcpStream, shared: &Mutex<Shared>) {
     );
     if mood == Mood::BreaksOff {
         answer.truncate(answer.len() / 2);
-    }
-    if mood == Mood::Drips {
-        let _ = stream.write_all(head.as_bytes());
-        let drip = |byte: &u8| {
-            thread::sleep(std::time::Duration::from_secs(1));
-            stream.write_all(&[*byte])
-        };
-        // Until the client has had enough.
-        let _ = answer.iter().try_for_each(drip);
-        return;
     }
     // The client may have seen enough.
     let _ = stream

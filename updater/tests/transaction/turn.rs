@@ -1,6 +1,10 @@
 //! The program itself, on a host in a folder, against a signed repository and a lock server on loopback.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
 
 use twinhull_layout::BootEntry;
 use twinhull_trust::{Keyring, Repository as Editor, Setup, release_target};
@@ -8,7 +12,7 @@ use twinhull_trust::{Keyring, Repository as Editor, Setup, release_target};
 use crate::host::Host;
 use crate::oracle;
 use crate::recorder::Machine;
-use crate::server::Server;
+use crate::server::{Mood, Server};
 use crate::world::{ARCH, Image, Signed, images, product, release, version};
 
 /// A host on 1.0.0, 1.1.0 in the repository, and everything configured.
@@ -454,6 +458,95 @@ fn service_waits_for_a_marker_and_runs_hooks_around_the_reboot() {
     turn.host
         .until("back", |status| status["lock"] == "free" && status["floor"] == "1.1.0");
     assert_eq!(fs::read_to_string(&log).unwrap(), "before\nafter\n");
+}
+
+#[test]
+fn host_that_trusts_no_authority_is_updated_over_plain_http() {
+    let mut turn = Turn::new("lock");
+    for name in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
+        turn.host.environment.push((name, "/nowhere".to_owned()));
+    }
+    turn.server.set_mood(Mood::Moved);
+    let (exit, outcome) = turn.host.json(&["update"]);
+    assert_eq!((exit, &outcome["outcome"]), (0, &"staged".into()), "{outcome:#}");
+    let _service = turn.host.service();
+    turn.until_rebooting();
+    assert!(turn.server.lock_requests().contains(&"pre-reboot".to_owned()));
+}
+
+#[test]
+fn second_service_leaves_the_socket_to_the_first() {
+    let turn = Turn::new("off");
+    let _service = turn.host.service();
+    turn.host.until("off", |status| status["state"]["code"] == "off");
+    let socket = turn.host.at("run/twinhull-updater/control.sock");
+    let inode = |path: &std::path::Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).unwrap());
+    let before = inode(&socket);
+    let second = turn.host.run(&["run"]);
+    assert_eq!(second.status.code(), Some(4), "{second:?}");
+    assert!(String::from_utf8_lossy(&second.stderr).contains("the update service (process "));
+    assert_eq!(inode(&socket), before);
+}
+
+#[test]
+fn metrics_are_served_at_the_address_of_the_configuration_and_nothing_else_is() {
+    let turn = Turn::new("off");
+    // A port that was free a moment ago.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    turn.host.write(
+        "etc/twinhull-updater/config.d/60-metrics.toml",
+        format!("[metrics]\nlisten = \"{address}\"\n").as_bytes(),
+    );
+    let _service = turn.host.service();
+    turn.host.until("off", |status| status["state"]["code"] == "off");
+    let get = |path: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let metrics = get("/metrics");
+    assert!(metrics.starts_with("HTTP/1.1 200"), "{metrics}");
+    assert!(
+        metrics.contains("twinhull_updater_waiting{code=\"off\"} 1"),
+        "{metrics}"
+    );
+    for path in ["/v1/status", "/v1/events", "/v1/command"] {
+        assert!(get(path).starts_with("HTTP/1.1 404"), "{path}");
+    }
+}
+
+#[test]
+fn journal_gets_an_id_and_fields_with_each_event() {
+    use twinhull_updater::agent::announce;
+
+    let turn = Turn::new("download-only");
+    fs::create_dir(turn.host.at("journal")).unwrap();
+    let journal = UnixDatagram::bind(turn.host.at("journal/socket")).unwrap();
+    journal.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+    let _service = turn.host.service_with_journal();
+    // The next entry that has this id. A field is its name, a line end, the length of its value, and the value
+    // (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>).
+    let entry = |id: &str| {
+        let mut entry = vec![0; 64 * 1024];
+        loop {
+            let length = journal.recv(&mut entry).unwrap_or_else(|error| panic!("{id}: {error}"));
+            let text = String::from_utf8_lossy(&entry[..length]).into_owned();
+            if text.contains("MESSAGE_ID\n") && text.contains(id) {
+                return text;
+            }
+        }
+    };
+    let has = |entry: &str, name: &str, value: &str| {
+        let length = String::from_utf8(u64::try_from(value.len()).unwrap().to_le_bytes().to_vec()).unwrap();
+        entry.contains(&format!("{name}\n{length}{value}\n"))
+    };
+    let installed = entry(announce::INSTALLED);
+    assert!(has(&installed, "RELEASE", "1.1.0"), "{installed}");
+    assert!(has(&installed, "SYSLOG_IDENTIFIER", "twinhull-updater"), "{installed}");
+    let waiting = entry(announce::WAITING);
+    assert!(has(&waiting, "CODE", "reboot-by-hand"), "{waiting}");
 }
 
 #[test]
