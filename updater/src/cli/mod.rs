@@ -105,11 +105,11 @@ struct RollbackArgs {
 #[derive(Debug, Args)]
 struct HoldArgs {
     /// End by itself at this time, as in `2026-11-30T06:00Z`, or after this day (UTC)
-    #[arg(long, value_parser = until)]
+    #[arg(long, value_name = "TIME", value_parser = until)]
     until: Option<Timestamp>,
     /// Why, for whoever looks at the status
-    #[arg(long, default_value = "")]
-    reason: String,
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
     #[command(flatten)]
     output: Output,
 }
@@ -162,7 +162,7 @@ impl Cli {
             Command::Update(args) => command::run(paths, Asked::Update { retry: args.retry }, args.output),
             Command::Rollback(args) => command::run(paths, Asked::Rollback { reboot: args.reboot }, args.output),
             Command::Hold(args) => {
-                let (until, reason) = (args.until, args.reason);
+                let (until, reason) = (args.until, args.reason.unwrap_or_default());
                 command::run(paths, Asked::Hold { until, reason }, args.output)
             }
             Command::Unhold(output) => command::run(paths, Asked::Unhold {}, output),

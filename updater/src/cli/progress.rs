@@ -65,7 +65,7 @@ impl Display {
 
 fn bar(progress: Progress) -> ProgressBar {
     let bar = ProgressBar::new(progress.total);
-    let template = "{msg:10} {bar:40} {bytes:>10} of {total_bytes:10} {eta:>5}";
+    let template = "{msg:10} {bar:24} {bytes:>10} of {total_bytes:10} {bytes_per_sec:>12} {eta:>4}";
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
