@@ -132,7 +132,8 @@ impl Hooks {
 mod tests {
     use super::*;
     use std::fs;
-    use std::os::unix::fs::PermissionsExt;
+
+    use crate::script;
 
     struct Host {
         folder: tempfile::TempDir,
@@ -156,12 +157,8 @@ mod tests {
         fn hook(&self, name: &str, then: &str) {
             let path = self.hooks.folders[0].join(name);
             let log = self.folder.path().join("log");
-            let text = format!(
-                "#!/bin/sh\necho {name} $1 >> {}\n[ $1 = after ] || {{ {then}; }}\n",
-                log.display()
-            );
-            fs::write(&path, text).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            let text = format!("echo {name} $1 >> {}\n[ $1 = after ] || {{ {then}; }}", log.display());
+            script::write(&path, &text);
         }
 
         fn log(&self) -> String {

@@ -28,4 +28,7 @@ pub mod machine;
 pub mod paths;
 pub mod rollback;
 pub mod runtime;
+#[cfg(test)]
+#[path = "../tests/transaction/script.rs"]
+mod script;
 pub mod status;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::*;
+use crate::script;
 
 /// Units that go through a list of states, one for each look, and stay at the last.
 struct Fleet(RefCell<BTreeMap<String, Vec<State>>>);
@@ -111,10 +112,8 @@ impl Folder {
     }
 
     fn script(&self, name: &str, text: &str) -> PathBuf {
-        use std::os::unix::fs::PermissionsExt;
         let path = self.0.path().join(name);
-        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        script::write(&path, text);
         path
     }
 }

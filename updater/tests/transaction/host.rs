@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use twinhull_layout::RootHash;
 
 use crate::recorder::Machine;
+use crate::script;
 use crate::world::{Image, noise, product};
 
 /// A kernel image of the least form that has sections: a command line that names `hash`, and noise for a kernel.
@@ -167,8 +168,9 @@ impl Host {
 
     /// A shell script at `path`.
     pub(crate) fn executable(&self, path: &str, text: &str) {
-        self.write(path, format!("#!/bin/sh\n{text}\n").as_bytes());
-        fs::set_permissions(self.at(path), fs::Permissions::from_mode(0o755)).unwrap();
+        let path = self.at(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        script::write(&path, text);
     }
 
     pub(crate) fn configure(&self, text: &str) {

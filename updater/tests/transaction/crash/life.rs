@@ -9,7 +9,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -31,6 +30,7 @@ use super::vfat::Medium;
 use super::{Effort, cuts};
 use crate::oracle;
 use crate::recorder::{Machine, Op, Recorder};
+use crate::script;
 use crate::world::{ARCH, Files, Image, Signed, images, product, release, version};
 
 /// The states of the agent's folder, below the root of a life.
@@ -346,12 +346,10 @@ fn install_hook(root: &Path) {
     std::fs::create_dir(&folder).unwrap();
     let (hook, mark) = (folder.join("10-drain"), root.join("drained"));
     let mark = mark.display();
-    std::fs::write(
+    script::write(
         &hook,
-        format!("#!/bin/sh\nif [ $1 = before ]; then : > {mark}; else rm -f {mark}; fi\n"),
-    )
-    .unwrap();
-    std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+        &format!("if [ $1 = before ]; then : > {mark}; else rm -f {mark}; fi"),
+    );
 }
 
 /// As the health check leaves it when a release is sick.
