@@ -21,7 +21,8 @@ struct Report {
 }
 
 pub(super) fn run(phases: &mut Phases, seeds: u64, minutes: u64, publication: &Publication) -> Result<()> {
-    let file = workspace::work().join("chaos-lock.json");
+    // The test runs in the folder of its package.
+    let file = std::path::absolute(workspace::work().join("chaos-lock.json"))?;
     if file.exists() {
         std::fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
     }
@@ -31,8 +32,7 @@ pub(super) fn run(phases: &mut Phases, seeds: u64, minutes: u64, publication: &P
         .args([
             "test",
             "--locked",
-            "-p",
-            "twinhull-lock",
+            "--workspace",
             "--test",
             "chaos",
             "--",
