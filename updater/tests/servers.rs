@@ -130,13 +130,13 @@ fn applied_in_two(repository: &mut dyn Repository, made: &Made, target: &fs::Fil
     let mut applier = Applier::new(&header, None, target).unwrap();
     let position = applier.position();
     let mut cut = repository.open(PAYLOAD, position).unwrap().take(made.size / 2);
-    let error = applier.apply(&mut cut, &mut |_, _| Ok(())).unwrap_err();
+    let error = applier.apply(&mut cut, &mut |_| Ok(())).unwrap_err();
     assert!(matches!(error, ApplyError::Truncated { .. }), "{error}");
     drop(cut);
     let position = applier.position();
     assert_eq!(position, made.header_size + made.size / 2, "what was read is kept");
     let mut rest = repository.open(PAYLOAD, position).unwrap();
-    applier.apply(&mut rest, &mut |_, _| Ok(())).unwrap();
+    applier.apply(&mut rest, &mut |_| Ok(())).unwrap();
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn payload_arrives_whatever_the_server_can_do() {
     let options = MakeOptions {
         level: 1,
         threads: 1,
-        scratch: None,
+        ..MakeOptions::default()
     };
     let mut payload = Vec::new();
     let made = make(&new, None, &options, &mut payload, &mut |_, _| ()).unwrap();

@@ -30,6 +30,8 @@ pub(super) struct Image {
     /// What a host knows it by: the root hash, or the hash of the file.
     id: Hex32,
     version: String,
+    /// That of its verity tree.
+    salt: Salt,
 }
 
 impl Image {
@@ -55,6 +57,7 @@ impl Image {
             file,
             id,
             version: manifest.version.to_string(),
+            salt,
         })
     }
 
@@ -75,6 +78,7 @@ impl Image {
             file,
             id: Hex32::from(hash),
             version: manifest.version.to_string(),
+            salt: Salt::ZERO,
         })
     }
 }
@@ -140,6 +144,7 @@ impl Payloads {
         let mut out = BufWriter::with_capacity(PIECE, file.as_file_mut());
         let options = MakeOptions {
             level,
+            salt: image.salt,
             ..self.options.clone()
         };
         let made = make(&image.file, source, &options, &mut out, &mut |done, total| {

@@ -9,11 +9,11 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::process::ExitCode;
 
-use twinhull_payload::{Applier, Header, MakeOptions, ReadAt, RunKind, Sha256Hash, Source, make};
-use twinhull_verity::{Salt, TreeWriter};
+use twinhull_payload::{Applier, DirectFile, Header, MakeOptions, ReadAt, RunKind, Sha256Hash, Source, make};
+use twinhull_verity::TreeWriter;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -73,17 +73,23 @@ fn run_apply(payload: &str, target: &str, base: Option<&str>) -> Result<(), Box<
     let base = base.as_ref().map(|base| base as &dyn ReadAt);
     // As on a host, where it goes to a partition of its own: in memory it would be a 128th of the image.
     let hashes = File::create(format!("{target}.verity"))?;
-    let target = File::options()
+    let options = File::options()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
-        .open(target)?;
-    let mut tree = TreeWriter::new(header.output_size().div_ceil(4096), Salt::from([1; 32]), &hashes)?;
+        .clone();
+    let target = DirectFile::open(target.as_ref(), &options)?;
+    let mut tree = TreeWriter::new(header.output_size().div_ceil(4096), *header.salt(), &hashes)?;
     let mut applier = Applier::new(&header, base, &target)?;
-    let done = applier.apply(&mut payload, &mut |_, bytes| tree.write_all(bytes))?;
+    let done = applier.apply(&mut payload, &mut |part| {
+        let mut leaves = part.leaves.iter();
+        leaves
+            .try_for_each(|leaf| tree.push_leaf(*leaf))
+            .map_err(io::Error::other)
+    })?;
     let tree = tree.finish();
-    target.sync_all()?;
+    target.file().sync_all()?;
     hashes.sync_all()?;
     match tree {
         Ok((root_hash, _)) => println!("{done:?}, root hash {root_hash}"),

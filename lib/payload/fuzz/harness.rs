@@ -10,7 +10,7 @@ use twinhull_payload::limits::{BLOCK, MAX_REFERENCE_BLOCKS, MAX_SEGMENT_BLOCKS};
 use twinhull_payload::{Applier, Header, ReadAt, RunKind, Sha256Hash, Target};
 
 /// Bytes before the structure of a header.
-const FIXED: usize = 88;
+const FIXED: usize = 120;
 /// Where its fields are.
 const HEADER_SIZE: usize = 12;
 const BASE_SIZE: usize = 24;
@@ -75,7 +75,7 @@ pub(crate) fn decoder(input: &[u8]) {
     let size = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
     let whole = size(FIXED + structure.len() + 2 * HASH);
     for (at, number) in [
-        (8, 1),
+        (8, 2),
         (HEADER_SIZE, whole),
         (16, literals * BLOCK),
         (BASE_SIZE, reference * BLOCK),
@@ -136,9 +136,9 @@ fn apply(payload: &[u8], base: &[u8]) {
     };
     let mut end = 0;
     let blobs = &payload[header.header_size() as usize..];
-    let done = applier.apply(&mut &blobs[..], &mut |offset, bytes| {
-        assert_eq!(offset, end);
-        end += bytes.len() as u64;
+    let done = applier.apply(&mut &blobs[..], &mut |part| {
+        assert_eq!(part.offset, end);
+        end = part.end();
         Ok(())
     });
     if done.is_ok() {

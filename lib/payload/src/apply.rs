@@ -1,5 +1,6 @@
 //! Streams a payload into a target.
 
+mod output;
 mod place;
 mod worker;
 mod writing;
@@ -14,6 +15,8 @@ use crate::header::Header;
 use crate::reuse::Reuse;
 use crate::segment::Segment;
 use crate::source::{ReadAt, Target};
+use output::Output;
+pub use output::Part;
 use place::Place;
 use worker::{Job, Worker};
 use writing::Writing;
@@ -64,20 +67,19 @@ pub struct Applier<'a> {
     /// What was read of the blob of a segment that is not done: not to be fetched again.
     begun: Option<(u32, Vec<u8>)>,
     /// Buffers to be used again.
-    outputs: Vec<Vec<u8>>,
+    outputs: Vec<Output>,
     blobs: Vec<Vec<u8>>,
 }
 
-/// Takes the output in order: offset and bytes of each segment, found or written. This is how a verity tree is built on
-/// the way.
-pub type Consumer<'c> = dyn FnMut(u64, &[u8]) -> io::Result<()> + 'c;
+/// Takes the output in order, segment by segment. This is how a verity tree is built on the way.
+pub type Consumer<'c> = dyn FnMut(Part<'_>) -> io::Result<()> + 'c;
 
 /// What to do with a segment.
 enum Next {
     /// Make it, from this blob.
     Make(Job),
     /// The target holds its output, which is here.
-    Held(Vec<u8>),
+    Held(Output),
     /// The same, and nothing was read: a new request is worth more.
     Skip,
     /// There is none.
@@ -376,37 +378,37 @@ impl<'a> Applier<'a> {
     }
 
     /// The output of the segment after `place`, if the target holds it.
-    fn held(&mut self, place: &Place<'_>) -> Option<Vec<u8>> {
+    fn held(&mut self, place: &Place<'_>) -> Option<Output> {
         let (_, hashes) = place.next()?;
         let (offset, size) = place.output();
         let mut output = self.outputs.pop().unwrap_or_default();
-        output.resize(size as usize, 0);
-        let read = self.target.read_at(offset, &mut output);
-        if read.is_ok() && Sha256Hash::of(&output) == hashes.output {
+        output.bytes.resize(size as usize);
+        let read = self.target.read_at(offset, &mut output.bytes);
+        if read.is_ok() && output.hash(self.header.salt()) == hashes.output {
             return Some(output);
         }
         self.outputs.push(output);
         None
     }
 
-    fn pass_held(&mut self, output: Vec<u8>, consumer: &mut Consumer<'_>) -> Result<(), ApplyError> {
-        self.done.found += output.len() as u64;
+    fn pass_held(&mut self, output: Output, consumer: &mut Consumer<'_>) -> Result<(), ApplyError> {
+        self.done.found += output.bytes.len() as u64;
         self.pass(output, consumer)
     }
 
     fn pass_written(&mut self, job: Job, kept: u64, consumer: &mut Consumer<'_>) -> Result<(), ApplyError> {
         self.done.kept += kept;
-        self.done.written += job.output.len() as u64;
+        self.done.written += job.output.bytes.len() as u64;
         self.done.fetched += job.segment.blob_size();
         self.keep_blob(job.blob);
         self.pass(job.output, consumer)
     }
 
     /// Moves past the next segment, whose output is `output`, then hands that out.
-    fn pass(&mut self, output: Vec<u8>, consumer: &mut Consumer<'_>) -> Result<(), ApplyError> {
+    fn pass(&mut self, output: Output, consumer: &mut Consumer<'_>) -> Result<(), ApplyError> {
         let (offset, _) = self.place.output();
         self.place.step()?;
-        consumer(offset, &output).map_err(|source| ApplyError::Consumer { offset, source })?;
+        consumer(output.part(offset)).map_err(|source| ApplyError::Consumer { offset, source })?;
         self.outputs.push(output);
         Ok(())
     }

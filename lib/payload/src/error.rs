@@ -35,7 +35,7 @@ pub enum HeaderError {
         found: Sha256Hash,
     },
     /// A version this program does not know.
-    #[error("the payload has format version {0}, this program reads version 1: update the updater first")]
+    #[error("the payload has format version {0}, this program reads version 2: update the updater first")]
     Version(u32),
     /// Outside the format.
     #[error("the payload header is malformed: {0}")]

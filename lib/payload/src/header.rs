@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use twinhull_verity::Salt;
 use zstd::zstd_safe;
 
 use crate::error::HeaderError;
@@ -11,9 +12,9 @@ use crate::segment::Segment;
 use crate::structure::{Bounds, Cursor};
 
 const MAGIC: &[u8; 8] = b"\x89THP\r\n\x1a\n";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Bytes before the structure.
-const FIXED: usize = 88;
+const FIXED: usize = 120;
 const HASH: usize = 32;
 
 /// A header that was checked whole: hash, bounds, every segment.
@@ -39,6 +40,7 @@ struct Facts {
     segments: u32,
     blobs: u32,
     base_fingerprint: Sha256Hash,
+    salt: Salt,
 }
 
 impl Header {
@@ -93,6 +95,7 @@ impl Header {
             segments: u32_at(fixed, 40),
             blobs: u32_at(fixed, 44),
             base_fingerprint: Sha256Hash(slice32(&fixed[56..])),
+            salt: Salt::from(slice32(&fixed[88..])),
         };
         if facts.output_size == 0 || facts.output_size > MAX_IMAGE || facts.base_size > MAX_IMAGE {
             return Err(HeaderError::Malformed("an output or base size outside the limits"));
@@ -181,6 +184,11 @@ impl Header {
     /// Bytes of the base; 0 for a full image.
     pub const fn base_size(&self) -> u64 {
         self.facts.base_size
+    }
+
+    /// What is hashed before each block of the output: the salt of the verity tree that it gets, [`Salt::ZERO`] if it gets none.
+    pub const fn salt(&self) -> &Salt {
+        &self.facts.salt
     }
 
     /// Number of segments.
@@ -289,7 +297,13 @@ impl HeaderBuilder {
     }
 
     /// The bytes; None when a limit was passed.
-    pub(crate) fn finish(self, output_size: u64, base_size: u64, base_fingerprint: &Sha256Hash) -> Option<Vec<u8>> {
+    pub(crate) fn finish(
+        self,
+        output_size: u64,
+        base_size: u64,
+        base_fingerprint: &Sha256Hash,
+        salt: &Salt,
+    ) -> Option<Vec<u8>> {
         let size = u32::try_from(self.structure.len())
             .ok()
             .filter(|size| *size <= MAX_STRUCTURE)?;
@@ -312,6 +326,7 @@ impl HeaderBuilder {
             out.extend_from_slice(&number.to_le_bytes());
         }
         out.extend_from_slice(&base_fingerprint.0);
+        out.extend_from_slice(salt.as_bytes());
         for part in [&stored, &self.outputs, &self.blobs] {
             out.extend_from_slice(part);
         }

@@ -97,7 +97,7 @@ fn a_base_damaged_in_one_place_names_the_output_that_is_missing() {
     damaged[5 * 4096 + 1] ^= 1;
     let target = Memory::default();
     let mut blobs = &SAMPLE.payload[usize::try_from(SAMPLE.made.header_size).unwrap()..];
-    let error = apply(&header, &mut blobs, Some(&damaged), &target, &mut |_, _| Ok(())).unwrap_err();
+    let error = apply(&header, &mut blobs, Some(&damaged), &target, &mut |_| Ok(())).unwrap_err();
     assert!(
         matches!(
             error,
@@ -131,8 +131,8 @@ fn header_bytes() -> Vec<u8> {
 #[test]
 fn a_later_version_asks_for_a_newer_updater() {
     let mut bytes = header_bytes();
-    bytes[8] = 2;
-    assert!(matches!(signed(&bytes), Err(HeaderError::Version(2))));
+    bytes[8] = 3;
+    assert!(matches!(signed(&bytes), Err(HeaderError::Version(3))));
 }
 
 #[test]
@@ -182,7 +182,7 @@ proptest! {
         if let Ok(header) = signed(&bytes) {
             let target = Memory::default();
             let mut blobs = &SAMPLE.payload[usize::try_from(SAMPLE.made.header_size).unwrap()..];
-            if apply(&header, &mut blobs, Some(&SAMPLE.base), &target, &mut |_, _| Ok(())).is_ok() {
+            if apply(&header, &mut blobs, Some(&SAMPLE.base), &target, &mut |_| Ok(())).is_ok() {
                 prop_assert!(target.bytes() == SAMPLE.new);
             }
         }

@@ -1,6 +1,6 @@
-//! Hosts meet payloads made by other versions of this program: what version 1 of the format is must not drift.
+//! Hosts meet payloads made by other versions of this program: what version 2 of the format is must not drift.
 //!
-//! `fixtures/version-1.thp` was written by [`write_the_fixture`].
+//! `fixtures/version-2.thp` was written by [`write_the_fixture`].
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -11,7 +11,7 @@ use support::{apply_all, content, make_with, options};
 use twinhull_payload::{Codec, Header, Made, MakeOptions, RunKind, Sha256Hash};
 
 fn fixture() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/version-1.thp")
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/version-2.thp")
 }
 
 /// A pair whose delta has every kind of run and every codec.
@@ -60,7 +60,7 @@ fn write_the_fixture() {
 }
 
 #[test]
-fn a_payload_of_version_1_still_applies() {
+fn a_payload_of_version_2_still_applies() {
     let (base, new) = pair();
     let payload = std::fs::read(fixture()).unwrap();
     let header_size = u32::from_le_bytes(payload[12..16].try_into().unwrap());

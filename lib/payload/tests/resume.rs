@@ -7,7 +7,7 @@ use std::io::{self, Read};
 
 use proptest::prelude::*;
 use support::{Memory, content, header, make_small, pair};
-use twinhull_payload::{Applied, Applier, ApplyError, Reached, ReadAt, Target};
+use twinhull_payload::{Applied, Applier, ApplyError, Part, Reached, ReadAt, Target};
 
 /// Gives `left` bytes and then fails, as a connection does.
 struct Cut<'a> {
@@ -43,13 +43,13 @@ proptest! {
         let left = if blobs == 0 { 0 } else { cut.index(blobs) };
         let first = Applier::new(&header, Some(&base), &target)
             .unwrap()
-            .apply(&mut Cut { bytes: from(&delta, made.header_size), left }, &mut |_, _| Ok(()));
+            .apply(&mut Cut { bytes: from(&delta, made.header_size), left }, &mut |_| Ok(()));
         let is_read_error = matches!(first, Err(ApplyError::ReadPayload { .. }));
         prop_assert!(is_read_error, "{:?}", first);
 
         // A new process knows nothing but the header and the target.
         let mut seen = Vec::new();
-        let mut take = |_, bytes: &[u8]| { seen.extend_from_slice(bytes); Ok(()) };
+        let mut take = |part: Part<'_>| { seen.extend_from_slice(part.bytes); Ok(()) };
         let mut applier = Applier::new(&header, Some(&base), &target).unwrap();
         applier.resume(&mut take).unwrap();
         let position = applier.position();
@@ -66,7 +66,7 @@ proptest! {
         let header = header(&delta, &made);
         let target = Memory::default();
         let mut seen = Vec::new();
-        let mut take = |_, bytes: &[u8]| { seen.extend_from_slice(bytes); Ok(()) };
+        let mut take = |part: Part<'_>| { seen.extend_from_slice(part.bytes); Ok(()) };
         let mut applier = Applier::new(&header, Some(&base), &target).unwrap();
         for left in cuts {
             let position = applier.position();
@@ -94,9 +94,9 @@ fn a_finished_target_needs_nothing() {
     let target = Memory::default();
     target.write_at(0, &new).unwrap();
     let mut applier = Applier::new(&header, None, &target).unwrap();
-    applier.resume(&mut |_, _| Ok(())).unwrap();
+    applier.resume(&mut |_| Ok(())).unwrap();
     assert_eq!(applier.position(), made.size);
-    let done = applier.apply(&mut io::empty(), &mut |_, _| Ok(())).unwrap();
+    let done = applier.apply(&mut io::empty(), &mut |_| Ok(())).unwrap();
     assert_eq!(
         done,
         Applied {
@@ -118,10 +118,10 @@ fn a_damaged_segment_is_written_again() {
     damaged[5_000_000] ^= 1;
     target.write_at(0, &damaged).unwrap();
     let mut applier = Applier::new(&header, None, &target).unwrap();
-    applier.resume(&mut |_, _| Ok(())).unwrap();
+    applier.resume(&mut |_| Ok(())).unwrap();
     assert_eq!(applier.output_position(), 4 << 20);
     let position = applier.position();
-    let done = applier.apply(&mut from(&full, position), &mut |_, _| Ok(())).unwrap();
+    let done = applier.apply(&mut from(&full, position), &mut |_| Ok(())).unwrap();
     assert!(target.bytes() == new);
     // The one damaged block is written; the segments after it were there.
     assert_eq!((done.found, done.written - done.kept), (9_000_000 - (4 << 20), 4096));
@@ -138,8 +138,8 @@ fn what_the_target_holds_need_not_be_fetched() {
     present[9_000_000..].fill(0);
     target.write_at(0, &present).unwrap();
     let mut seen = Vec::new();
-    let mut take = |_, bytes: &[u8]| {
-        seen.extend_from_slice(bytes);
+    let mut take = |part: Part<'_>| {
+        seen.extend_from_slice(part.bytes);
         Ok(())
     };
     let mut applier = Applier::new(&header, None, &target).unwrap();
@@ -174,8 +174,8 @@ fn a_piece_of_the_full_payload_fills_what_a_damaged_base_cannot_give() {
     damaged[5_000_001] ^= 1;
     let target = Memory::default();
     let mut seen = Vec::new();
-    let mut take = |_, bytes: &[u8]| {
-        seen.extend_from_slice(bytes);
+    let mut take = |part: Part<'_>| {
+        seen.extend_from_slice(part.bytes);
         Ok(())
     };
     let mut applier = Applier::new(&delta_header, Some(&damaged), &target).unwrap();
@@ -188,7 +188,7 @@ fn a_piece_of_the_full_payload_fills_what_a_damaged_base_cannot_give() {
     let start = piece.position();
     assert!(start > full_made.header_size && end < full_made.size);
     let blobs = &from(&full, start)[..usize::try_from(end - start).unwrap()];
-    piece.apply(&mut &blobs[..], &mut |_, _| Ok(())).unwrap();
+    piece.apply(&mut &blobs[..], &mut |_| Ok(())).unwrap();
 
     applier.resume(&mut take).unwrap();
     assert!(applier.output_position() >= offset + u64::from(size));
@@ -223,7 +223,7 @@ fn a_failed_write_says_where() {
     let target = Failing(Memory::default(), 4_500_000);
     let mut applier = Applier::new(&header, None, &target).unwrap();
     let error = applier
-        .apply(&mut from(&full, made.header_size), &mut |_, _| Ok(()))
+        .apply(&mut from(&full, made.header_size), &mut |_| Ok(()))
         .unwrap_err();
     assert!(
         matches!(error, ApplyError::WriteTarget { offset: 4_194_304, .. }),

@@ -8,7 +8,8 @@ use std::io;
 use proptest::prelude::*;
 use support::{Memory, content, header, make_small, pair};
 use twinhull_payload::{
-    Applied, Applier, BlockIndex, Header, MapError, Reached, ReadAt, Reuse, Sha256Hash, block_map_size, make_block_map,
+    Applied, Applier, BlockIndex, Header, MapError, Part, Reached, ReadAt, Reuse, Sha256Hash, block_map_size,
+    make_block_map,
 };
 
 const BLOCK: usize = 4096;
@@ -34,9 +35,9 @@ fn find(header: &Header, held: &Vec<u8>, new: &Vec<u8>) -> Reuse {
 fn apply(header: &Header, payload: &[u8], held: &dyn ReadAt, reuse: Reuse) -> (Applied, Vec<u8>) {
     let target = Memory::default();
     let mut end = 0;
-    let mut take = |offset, bytes: &[u8]| {
-        assert_eq!(offset, end, "segments come in order");
-        end += bytes.len() as u64;
+    let mut take = |part: Part<'_>| {
+        assert_eq!(part.offset, end, "segments come in order");
+        end = part.end();
         Ok(())
     };
     let mut applier = Applier::new(header, None, &target).unwrap();
@@ -123,7 +124,7 @@ fn in_one_request_what_is_not_needed_goes_by() {
     let mut applier = Applier::new(&header, None, &target).unwrap();
     applier.reuse(&held, find(&header, &held, &new));
     let mut reader = &full[usize::try_from(applier.position()).unwrap()..];
-    let done = applier.apply(&mut reader, &mut |_, _| Ok(())).unwrap();
+    let done = applier.apply(&mut reader, &mut |_| Ok(())).unwrap();
     assert!(target.bytes() == new);
     assert_eq!(done.fetched, made.size - made.header_size);
 }
@@ -153,6 +154,6 @@ fn a_delta_keeps_to_its_base() {
     let mut applier = Applier::new(&header, Some(&held), &target).unwrap();
     applier.reuse(&new, reuse);
     let mut reader = &delta[usize::try_from(applier.position()).unwrap()..];
-    applier.apply(&mut reader, &mut |_, _| Ok(())).unwrap();
+    applier.apply(&mut reader, &mut |_| Ok(())).unwrap();
     assert!(target.bytes() == new);
 }

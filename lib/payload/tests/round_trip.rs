@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use proptest::prelude::*;
 use support::{Memory, apply_all, content, header, make_small, make_with, options, pair};
 use twinhull_payload::limits::{MAX_REFERENCE, MAX_SEGMENT};
-use twinhull_payload::{Codec, MakeOptions, RunKind, apply};
+use twinhull_payload::{Codec, MakeOptions, Part, RunKind, apply};
 use twinhull_verity::{Salt, TreeBuilder, TreeWriter};
 
 proptest! {
@@ -149,16 +149,20 @@ fn the_verity_tree_grows_on_the_way() {
     let base = content(1, 900 * 4096);
     let mut new = base.clone();
     new[1_000_000..1_200_000].fill(9);
-    let (delta, made) = make_small(&new, Some(&base));
     let salt = Salt::from([4; 32]);
+    let (delta, made) = make_with(&new, Some(&base), &MakeOptions { salt, ..options() });
     let mut expected = TreeBuilder::new(900, salt).unwrap();
     expected.write_all(&new).unwrap();
 
     let header = header(&delta, &made);
-    let mut tree = TreeWriter::new(900, salt, Vec::new()).unwrap();
+    let mut tree = TreeWriter::new(900, *header.salt(), Vec::new()).unwrap();
     let mut blobs = &delta[usize::try_from(made.header_size).unwrap()..];
-    apply(&header, &mut blobs, Some(&base), &Memory::default(), &mut |_, bytes| {
-        tree.write_all(bytes)
+    apply(&header, &mut blobs, Some(&base), &Memory::default(), &mut |part| {
+        assert_eq!(part.bytes.len().div_ceil(4096), part.leaves.len());
+        let mut leaves = part.leaves.iter();
+        leaves
+            .try_for_each(|leaf| tree.push_leaf(*leaf))
+            .map_err(io::Error::other)
     })
     .unwrap();
     assert_eq!(tree.finish().unwrap().0, *expected.finish().unwrap().root_hash());
@@ -170,7 +174,7 @@ fn a_consumer_can_refuse() {
     let (full, made) = make_small(&new, None);
     let header = header(&full, &made);
     let mut blobs = &full[usize::try_from(made.header_size).unwrap()..];
-    let mut refuse = |_, _: &[u8]| Err(io::Error::other("no"));
+    let mut refuse = |_: Part<'_>| Err(io::Error::other("no"));
     assert!(apply(&header, &mut blobs, None, &Memory::default(), &mut refuse).is_err());
 }
 

@@ -12,6 +12,9 @@ use crate::SaltError;
 pub struct Salt([u8; 32]);
 
 impl Salt {
+    /// Zeros, for what has no tree.
+    pub const ZERO: Self = Self([0; 32]);
+
     /// The 32 bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -51,8 +51,8 @@ fn content(
         &mut plan.allowance,
         Image::Entry(io, &plan.running_entry),
         target,
-        &mut |offset, bytes| {
-            timer.at(offset + bytes.len() as u64);
+        &mut |part| {
+            timer.at(part.end());
             Ok(())
         },
     )

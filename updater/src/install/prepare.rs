@@ -84,6 +84,7 @@ pub(super) fn plan(
         release.root.size,
         "the root",
     )?;
+    hashes_for(&root.chosen, release)?;
     root.reuse = reuse::find(io, repository, &root.chosen, slots.active_partitions.root.size);
     let kernel_base = stream::hash(io, &running_entry, &stream::Image::Entry(io, &running_entry))?;
     let kernel = payloads(
@@ -149,6 +150,18 @@ fn belongs_here(running: &Running, release: &ReleaseDocument) -> Result<(), Inst
         });
     }
     Ok(())
+}
+
+/// The hashes that `root` is checked with become the leaves of the tree.
+fn hashes_for(root: &Candidate, release: &ReleaseDocument) -> Result<(), InstallError> {
+    if root.header.salt().as_bytes() == release.root.salt.as_bytes() {
+        Ok(())
+    } else {
+        Err(InstallError::Inconsistent(format!(
+            "{} has another salt than the release says",
+            root.payload.path
+        )))
+    }
 }
 
 fn fits_slot(release: &ReleaseDocument, slot: Slot, partitions: &SlotPartitions) -> Result<(), InstallError> {

@@ -1,10 +1,9 @@
 //! What *landed* is compared with what was signed, not what was sent.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 
 use twinhull_layout::RootHash;
 use twinhull_layout::table::SlotPartitions;
-use twinhull_payload::ReadAt;
 use twinhull_trust::ReleaseDocument;
 use twinhull_verity::{BLOCK_SIZE, Superblock, VerifyError};
 
@@ -13,9 +12,6 @@ use super::steps::Timer;
 use super::stream::{FromStart, Image};
 use super::{InstallError, Progress, Step};
 use crate::io::Io;
-
-/// Bytes that are read at once.
-const CHUNK: usize = 1024 * 1024;
 
 /// Reads root and hash tree from the medium and compares every block, down from the signed root hash.
 pub(super) fn compare(
@@ -75,24 +71,11 @@ fn verify(
 ) -> Result<Superblock, VerifyError> {
     let root = Image::Disk(io, partitions.root.start, root_size);
     let verity = Image::Disk(io, partitions.verity.start, verity_size);
-    let watched = Watched {
-        inner: part(&root, root_size),
+    let mut watched = Watched {
+        inner: FromStart::new(&root, root_size),
         watch,
     };
-    twinhull_verity::verify(
-        &mut BufReader::with_capacity(CHUNK, watched),
-        &mut BufReader::with_capacity(CHUNK, part(&verity, verity_size)),
-        hash,
-    )
-}
-
-/// The first `size` bytes of `image`.
-fn part(image: &dyn ReadAt, size: u64) -> FromStart<'_> {
-    FromStart {
-        image,
-        position: 0,
-        size,
-    }
+    twinhull_verity::verify(&mut watched, &mut FromStart::new(&verity, verity_size), hash)
 }
 
 struct Watched<'a, 'w> {
@@ -102,8 +85,12 @@ struct Watched<'a, 'w> {
 
 impl Read for Watched<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let before = self.inner.position();
         let count = self.inner.read(buffer)?;
-        (self.watch)(self.inner.position);
+        let after = self.inner.position();
+        if after > before {
+            (self.watch)(after);
+        }
         Ok(count)
     }
 }

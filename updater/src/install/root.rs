@@ -10,7 +10,6 @@ use super::steps::Timer;
 use super::stream::{self, Image};
 use super::{InstallError, Repository};
 use crate::io::Io;
-use std::io::Write;
 use twinhull_payload::Target;
 
 /// The verity partition of the slot.
@@ -42,9 +41,12 @@ pub(super) fn write(
         &mut plan.allowance,
         Image::Root(io),
         &Image::Disk(io, root.start, root.size),
-        &mut |offset, bytes| {
-            tree.write_all(bytes)?;
-            timer.at(offset + bytes.len() as u64);
+        &mut |part| {
+            let mut leaves = part.leaves.iter();
+            leaves
+                .try_for_each(|leaf| tree.push_leaf(*leaf))
+                .map_err(std_io::Error::other)?;
+            timer.at(part.end());
             Ok(())
         },
     )?;

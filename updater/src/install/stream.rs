@@ -1,9 +1,11 @@
 //! Payloads from the repository into a place on the machine.
 
-use std::io::{self as std_io, Read};
+use std::io::{self as std_io, BufRead, Read};
 
 use sha2::{Digest, Sha256};
-use twinhull_payload::{Applier, ApplyError, Header, Reached, ReadAt, Sha256Hash, Target, block_map_size};
+use twinhull_payload::{
+    Applier, ApplyError, Consumer, Header, Pages, Reached, ReadAt, Sha256Hash, Target, block_map_size,
+};
 use twinhull_trust::{FetchError, Hex32, PayloadRef};
 
 use super::allowance::Allowance;
@@ -71,17 +73,56 @@ impl Target for Image<'_> {
 
 /// Reads an image from front to back, and only `size` bytes of it.
 pub(super) struct FromStart<'a> {
-    pub(super) image: &'a dyn ReadAt,
-    pub(super) position: u64,
-    pub(super) size: u64,
+    image: &'a dyn ReadAt,
+    size: u64,
+    /// Bytes that were read of it.
+    position: u64,
+    pages: Pages,
+    /// Bytes of these that were taken.
+    taken: usize,
+}
+
+impl<'a> FromStart<'a> {
+    pub(super) fn new(image: &'a dyn ReadAt, size: u64) -> Self {
+        Self {
+            image,
+            size,
+            position: 0,
+            pages: Pages::default(),
+            taken: 0,
+        }
+    }
+
+    /// Bytes that were read.
+    pub(super) const fn position(&self) -> u64 {
+        self.position
+    }
+}
+
+impl BufRead for FromStart<'_> {
+    fn fill_buf(&mut self) -> std_io::Result<&[u8]> {
+        if self.taken == self.pages.len() {
+            let left = usize::try_from(self.size - self.position).unwrap_or(usize::MAX);
+            self.pages.resize(left.min(CHUNK));
+            self.taken = 0;
+            if let Err(error) = self.image.read_at(self.position, &mut self.pages) {
+                self.pages.resize(0);
+                return Err(error);
+            }
+            self.position += self.pages.len() as u64;
+        }
+        Ok(&self.pages[self.taken..])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.taken = self.pages.len().min(self.taken + amount);
+    }
 }
 
 impl Read for FromStart<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std_io::Result<usize> {
-        let left = usize::try_from(self.size - self.position).unwrap_or(usize::MAX);
-        let count = buffer.len().min(left);
-        self.image.read_at(self.position, &mut buffer[..count])?;
-        self.position += count as u64;
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
         Ok(count)
     }
 }
@@ -89,18 +130,16 @@ impl Read for FromStart<'_> {
 /// sha256 of the file `name` in the folder of boot entries, read as `image`.
 pub(super) fn hash(io: &dyn Io, name: &str, image: &dyn ReadAt) -> Result<Hex32, InstallError> {
     let failed = || InstallError::esp(format!("read {name}"));
-    let mut reader = FromStart {
-        image,
-        position: 0,
-        size: io.entry_size(name).map_err(failed())?,
-    };
+    let mut reader = FromStart::new(image, io.entry_size(name).map_err(failed())?);
     let mut hash = Sha256::new();
-    let mut buffer = vec![0; CHUNK];
     loop {
-        match reader.read(&mut buffer).map_err(failed())? {
-            0 => return Ok(Hex32::from(<[u8; 32]>::from(hash.finalize()))),
-            count => hash.update(&buffer[..count]),
+        let bytes = reader.fill_buf().map_err(failed())?;
+        let count = bytes.len();
+        if count == 0 {
+            return Ok(Hex32::from(<[u8; 32]>::from(hash.finalize())));
         }
+        hash.update(bytes);
+        reader.consume(count);
     }
 }
 
@@ -128,9 +167,6 @@ fn applying(payload: &PayloadRef) -> impl Fn(ApplyError) -> InstallError {
         source,
     }
 }
-
-/// What takes the output of a payload in order: offset and bytes.
-pub(super) type Consumer<'c> = dyn FnMut(u64, &[u8]) -> std_io::Result<()> + 'c;
 
 /// Brings the output of the chosen payload to `target`; what is there already is not fetched again, and what the base cannot
 /// give any more comes from the full payload. Gives the bytes that came over the network.
@@ -227,7 +263,7 @@ fn fill(
         let mut reader = repository
             .open_part(&full.payload.path, position, end - position)
             .map_err(fetching(&full.payload))?;
-        match piece.apply(&mut reader, &mut |_, _| Ok(())) {
+        match piece.apply(&mut reader, &mut |_| Ok(())) {
             Ok(done) => return Ok(done.fetched),
             Err(error @ (ApplyError::ReadPayload { .. } | ApplyError::Truncated { .. })) => {
                 attempts = if piece.position() >= position + PROGRESS {

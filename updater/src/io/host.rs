@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use twinhull_layout::paths::ENTRIES;
+use twinhull_payload::{DirectFile, ReadAt as _, Target as _};
 use uuid::Uuid;
 
 use super::{Io, block_cache};
@@ -18,7 +19,7 @@ const MAX_ENTRIES: usize = 1000;
 /// The machine this runs on.
 #[derive(Debug)]
 pub struct HostIo {
-    disk: File,
+    disk: DirectFile,
     sector_size: u64,
     root: File,
     entries: PathBuf,
@@ -55,16 +56,14 @@ impl HostIo {
     }
 
     fn open_with(disk: &BootDisk, paths: &Paths, options: &OpenOptions) -> Result<Self, OpenError> {
-        let open = |path: &Path, options: &OpenOptions| {
-            options.open(path).map_err(|source| OpenError {
-                path: path.to_owned(),
-                source,
-            })
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| OpenError { path, source }
         };
         Ok(Self {
-            disk: open(&disk.device, options)?,
+            disk: DirectFile::open(&disk.device, options).map_err(failed(&disk.device))?,
             sector_size: disk.sector_size,
-            root: open(&disk.root, OpenOptions::new().read(true))?,
+            root: File::open(&disk.root).map_err(failed(&disk.root))?,
             entries: paths.esp().join(ENTRIES),
             boot_disk: disk.clone(),
             paths: paths.clone(),
@@ -78,7 +77,7 @@ impl HostIo {
 
 impl Io for HostIo {
     fn disk_size(&self) -> io::Result<u64> {
-        (&self.disk).seek(SeekFrom::End(0))
+        self.disk.file().seek(SeekFrom::End(0))
     }
 
     fn sector_size(&self) -> u64 {
@@ -86,19 +85,19 @@ impl Io for HostIo {
     }
 
     fn read_disk(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.disk.read_exact_at(buffer, offset)
+        self.disk.read_at(offset, buffer)
     }
 
     fn write_disk(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.disk.write_all_at(bytes, offset)
+        self.disk.write_at(offset, bytes)
     }
 
     fn flush_disk(&self) -> io::Result<()> {
-        self.disk.sync_all()
+        self.disk.file().sync_all()
     }
 
     fn forget_disk(&self, offset: u64, length: u64) -> io::Result<()> {
-        block_cache::forget(&self.disk, offset, length)
+        block_cache::forget(self.disk.file(), offset, length)
     }
 
     fn read_root(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {

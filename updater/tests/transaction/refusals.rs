@@ -1,6 +1,6 @@
 //! What is refused, each with its own code, and what a refusal leaves behind: nothing.
 
-use twinhull_trust::{PayloadRef, ReleaseDocument};
+use twinhull_trust::{Hex32, PayloadRef, ReleaseDocument};
 use twinhull_updater::install::{InstallError, MaxFetch, install};
 use twinhull_updater::machine::Installed;
 
@@ -200,6 +200,13 @@ fn payload_that_goes_on_or_ends_early_is_refused() {
     let path = case.delta_of_root();
     case.files.content.get_mut(&path).unwrap().pop();
     case.refused("payload");
+}
+
+#[test]
+fn payload_hashed_for_another_tree_is_refused_before_anything_is_written() {
+    let mut case = Case::new();
+    case.release.root.salt = Hex32::from([99; 32]);
+    case.refused_untouched("release-inconsistent");
 }
 
 #[test]

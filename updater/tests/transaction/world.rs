@@ -174,9 +174,9 @@ pub(crate) fn put(disk: &mut [u8], offset: u64, bytes: &[u8]) {
 /// A release in the repository: its document, and the payloads it names.
 pub(crate) fn release(new: &Image, base: Option<&Image>) -> (ReleaseDocument, BTreeMap<String, Vec<u8>>) {
     let mut files = BTreeMap::new();
-    let mut pair = |new: &dyn Source, base: Option<(&dyn Source, Hex32)>| {
-        let mut refs = vec![payload(new, None, &mut files)];
-        refs.extend(base.map(|(base, name)| payload(new, Some((base, name)), &mut files)));
+    let mut pair = |new: &dyn Source, base: Option<(&dyn Source, Hex32)>, salt| {
+        let mut refs = vec![payload(new, None, salt, &mut files)];
+        refs.extend(base.map(|(base, name)| payload(new, Some((base, name)), salt, &mut files)));
         refs
     };
     let root_base = base.map(|base| (&base.root as &dyn Source, Hex32::from(*base.hash.as_bytes())));
@@ -191,12 +191,12 @@ pub(crate) fn release(new: &Image, base: Option<&Image>) -> (ReleaseDocument, BT
             salt: Hex32::from(new.salt),
             verity_size: new.tree.len() as u64,
             signature: None,
-            payloads: pair(&new.root, root_base),
+            payloads: pair(&new.root, root_base, Salt::from(new.salt)),
         },
         uki: UkiImage {
             size: new.kernel.len() as u64,
             sha256: Hex32::sha256_of(&new.kernel),
-            payloads: pair(&new.kernel, kernel_base),
+            payloads: pair(&new.kernel, kernel_base, Salt::ZERO),
         },
         minimum_from: None,
         packages: Vec::new(),
@@ -208,11 +208,13 @@ pub(crate) fn release(new: &Image, base: Option<&Image>) -> (ReleaseDocument, BT
 pub(crate) fn payload(
     new: &dyn Source,
     base: Option<(&dyn Source, Hex32)>,
+    salt: Salt,
     files: &mut BTreeMap<String, Vec<u8>>,
 ) -> PayloadRef {
     let options = MakeOptions {
         level: 1,
         threads: 1,
+        salt,
         scratch: None,
     };
     let mut bytes = Vec::new();

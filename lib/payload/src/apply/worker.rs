@@ -3,11 +3,13 @@
 use crate::assemble::Images;
 use crate::codec;
 use crate::error::ApplyError;
-use crate::hash::Sha256Hash;
 use crate::header::{Header, SegmentHashes};
 use crate::limits::BLOCK;
+use crate::pages::Pages;
 use crate::segment::Segment;
 use crate::source::{ReadAt, Target};
+
+use super::output::Output;
 
 /// One segment to bring to the target.
 pub(super) struct Job {
@@ -17,7 +19,7 @@ pub(super) struct Job {
     /// Its blob, whose hash was compared; empty without one.
     pub(super) blob: Vec<u8>,
     /// Takes its output.
-    pub(super) output: Vec<u8>,
+    pub(super) output: Output,
     /// Whether it is made of blocks that were found in the base, instead of as the payload says.
     pub(super) reused: bool,
 }
@@ -28,7 +30,7 @@ pub(super) struct Worker<'a> {
     base: Option<&'a dyn ReadAt>,
     target: &'a dyn Target,
     reference: Vec<u8>,
-    literals: Vec<u8>,
+    literals: Pages,
 }
 
 impl<'a> Worker<'a> {
@@ -38,7 +40,7 @@ impl<'a> Worker<'a> {
             base,
             target,
             reference: Vec::new(),
-            literals: Vec::new(),
+            literals: Pages::default(),
         }
     }
 
@@ -58,34 +60,33 @@ impl<'a> Worker<'a> {
             output: self.target,
             output_size,
         };
-        self.literals.clear();
+        self.literals.resize(job.segment.literal_size(output_size) as usize);
         if let Some(coding) = &job.segment.coding {
             images.read_reference(&coding.reference, &mut self.reference)?;
-            self.literals.resize(job.segment.literal_size(output_size) as usize, 0);
             let decoded = codec::decode(coding.codec, &job.blob, &self.reference, &mut self.literals);
             if decoded.is_err() {
                 return Err(wrong);
             }
         }
-        job.output.resize(size as usize, 0);
-        images.assemble(&job.segment, &self.literals, &mut job.output)?;
-        if Sha256Hash::of(&job.output) != job.hashes.output {
+        job.output.bytes.resize(size as usize);
+        images.assemble(&job.segment, &self.literals, &mut job.output.bytes)?;
+        if job.output.hash(self.header.salt()) != job.hashes.output {
             return Err(wrong);
         }
-        write_changes(self.target, offset, &job.output, &mut self.literals)
+        write_changes(self.target, offset, &job.output.bytes, &mut self.literals)
     }
 }
 
 /// Writes those blocks of `output` that the target does not hold yet; gives the bytes of those it does. A medium wears by
 /// writing, and a flush is as long as what was written. `present` is scratch.
-fn write_changes(target: &dyn Target, offset: u64, output: &[u8], present: &mut Vec<u8>) -> Result<u64, ApplyError> {
+fn write_changes(target: &dyn Target, offset: u64, output: &[u8], present: &mut Pages) -> Result<u64, ApplyError> {
     let write = |at: usize, bytes: &[u8]| {
         let offset = offset + at as u64;
         target
             .write_at(offset, bytes)
             .map_err(|source| ApplyError::WriteTarget { offset, source })
     };
-    present.resize(output.len(), 0);
+    present.resize(output.len());
     if target.read_at(offset, present).is_err() {
         // A file that ends before here, or a medium that cannot be read until it was written.
         return write(0, output).map(|()| 0);

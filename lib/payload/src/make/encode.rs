@@ -1,5 +1,6 @@
 //! Codes the literals of one segment, the smallest way.
 
+use twinhull_verity::Salt;
 use zstd::zstd_safe::{self, CCtx, CParameter};
 
 use super::align::align;
@@ -9,6 +10,7 @@ use crate::codec;
 use crate::codec::bsdiff::Streams;
 use crate::error::MakeError;
 use crate::hash::Sha256Hash;
+use crate::leaves;
 use crate::limits::{BLOCK, MAX_CONTROL, MAX_WINDOW_LOG};
 use crate::segment::{Codec, Coding, Origin, Range, RunKind, Segment, clip};
 use crate::source::{ReadAt, Source};
@@ -30,12 +32,14 @@ pub(super) struct Encoder<'a> {
     pub(super) output_size: u64,
     pub(super) anchors: &'a Anchors,
     pub(super) level: i32,
+    pub(super) salt: Salt,
 }
 
 /// A segment with its blob.
 pub(super) struct Encoded {
     pub(super) segment: Segment,
-    pub(super) output_sha256: Sha256Hash,
+    /// Over its leaves.
+    pub(super) output_hash: Sha256Hash,
     pub(super) blob_sha256: Sha256Hash,
     pub(super) blob: Vec<u8>,
 }
@@ -53,11 +57,10 @@ impl Encoder<'_> {
             segment.coding = Some(coding);
             blob = bytes;
         }
-        let (output_sha256, blob_sha256) = (Sha256Hash::of(&output), Sha256Hash::of(&blob));
         Ok(Encoded {
             segment,
-            output_sha256,
-            blob_sha256,
+            output_hash: leaves::hash(&self.salt, &output, &mut Vec::new()),
+            blob_sha256: Sha256Hash::of(&blob),
             blob,
         })
     }

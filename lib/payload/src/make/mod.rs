@@ -15,6 +15,7 @@ use std::io::{self, Seek, Write};
 use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
+use twinhull_verity::Salt;
 
 use crate::error::MakeError;
 use crate::fingerprint::fingerprint;
@@ -28,11 +29,13 @@ use scan::{Anchors, Scanner};
 /// Blobs wait in memory up to this many bytes, then in the scratch directory: the header before them needs their hashes.
 const SCRATCH_IN_MEMORY: usize = 64 << 20;
 
-/// How to make a payload. The bytes depend on the level alone.
+/// How to make a payload. The bytes depend on the level and the salt alone.
 #[derive(Debug, Clone)]
 pub struct MakeOptions {
     /// zstd level, 1 to 22: 3 is quick, 19 is small.
     pub level: i32,
+    /// The salt of the verity tree over the new image: an applier then hashes each block once. [`Salt::ZERO`] for an image without one.
+    pub salt: Salt,
     /// Threads to compress with; at least one is used. Each needs up to 150 MB at level 19.
     pub threads: usize,
     /// Where blobs wait until the header is complete; the system's directory for temporary files when absent.
@@ -44,6 +47,7 @@ impl Default for MakeOptions {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             level: 19,
+            salt: Salt::ZERO,
             threads,
             scratch: None,
         }
@@ -123,6 +127,7 @@ pub fn make(
         output_size,
         anchors: &anchors,
         level: options.level,
+        salt: options.salt,
     };
     let mut header = HeaderBuilder::default();
     let scratch = options.scratch.clone().unwrap_or_else(std::env::temp_dir);
@@ -132,7 +137,7 @@ pub fn make(
         segments.len(),
         |index| encoder.encode(index, &segments[index]),
         |index, encoded| {
-            header.push(&encoded.segment, &encoded.output_sha256, &encoded.blob_sha256);
+            header.push(&encoded.segment, &encoded.output_hash, &encoded.blob_sha256);
             let end = encoded.segment.offset() + u64::from(encoded.segment.size(output_size));
             blobs.write_all(&encoded.blob).map_err(MakeError::Scratch)?;
             debug_assert_eq!(encoded.segment.first_block, segments[index].first_block);
@@ -142,7 +147,7 @@ pub fn make(
     )?;
 
     let header = header
-        .finish(output_size, base_size, &base_fingerprint)
+        .finish(output_size, base_size, &base_fingerprint, &options.salt)
         .ok_or(MakeError::HeaderTooLarge)?;
     out.write_all(&header).map_err(MakeError::Write)?;
     blobs.rewind().map_err(MakeError::Scratch)?;

@@ -39,7 +39,7 @@ pub(crate) fn options() -> MakeOptions {
     MakeOptions {
         level: 1,
         threads: 2,
-        scratch: None,
+        ..MakeOptions::default()
     }
 }
 
@@ -68,9 +68,9 @@ pub(crate) fn apply_all(payload: &[u8], made: &Made, base: Option<&Vec<u8>>) -> 
     let target = Memory::default();
     let base = base.map(|base| base as &dyn ReadAt);
     let mut end = 0;
-    apply(&header, &mut reader, base, &target, &mut |offset, bytes| {
-        assert_eq!(offset, end, "segments come in order");
-        end += bytes.len() as u64;
+    apply(&header, &mut reader, base, &target, &mut |part| {
+        assert_eq!(part.offset, end, "segments come in order");
+        end = part.end();
         Ok(())
     })?;
     assert_eq!(end, made.output_size);
