@@ -15,6 +15,9 @@ const BLOCKS: usize = 49_152;
 /// How long an idle service is watched.
 const WATCHED: Duration = Duration::from_mins(1);
 
+/// After which the threads that worked have gone, and their counts with them: they wait for ten seconds for more to do.
+const SETTLES: Duration = Duration::from_secs(15);
+
 /// A field of `/proc/PID/status`, in its own unit.
 pub(crate) fn status_field(pid: u32, task: u32, name: &str) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{task}/status")).unwrap();
@@ -67,8 +70,7 @@ fn footprint() {
     let service = host.service();
     let pid = service.pid();
     host.until("up to date", |status| status["last_check"]["offered"] == "1.0.0");
-    // The threads that worked go after ten seconds, and take their counts with them.
-    std::thread::sleep(Duration::from_secs(15));
+    std::thread::sleep(SETTLES);
     let before = wake_ups(pid);
     std::thread::sleep(WATCHED);
     let idle_wake_ups = wake_ups(pid).saturating_sub(before);
@@ -80,13 +82,16 @@ fn footprint() {
     let process = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
     nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGHUP).unwrap();
     host.until("staged", |status| status["state"]["phase"] == "staged");
+    let update_cpu = cpu_hundredths(pid) - before;
+    std::thread::sleep(SETTLES);
     let figures = serde_json::json!({
         "root": blocks(BLOCKS),
         "idle_memory": idle_memory,
         "idle_wake_ups": idle_wake_ups,
         "idle_seconds": WATCHED.as_secs(),
+        "memory_after_update": status_field(pid, pid, "VmRSS") * 1024,
         "update_peak_memory": status_field(pid, pid, "VmHWM") * 1024,
-        "update_cpu_hundredths": cpu_hundredths(pid) - before,
+        "update_cpu_hundredths": update_cpu,
     });
     println!("footprint {figures}");
 }
