@@ -32,6 +32,8 @@ pub fn run(log: &Log, tools: &ToolRoot, request: &Request<'_>, target: &Path) ->
         .arg("--variant=essential")
         .arg("--mode=root")
         .arg("--format=directory")
+        // That programs of another architecture run here is seen to by `binfmt`, before any work.
+        .arg("--skip=check/qemu")
         .arg(format!("--architectures={}", request.arch.debian()))
         .arg(format!("--include={}", request.packages.join(",")))
         .arg("--aptopt=Apt::Install-Recommends \"false\"");

@@ -18,7 +18,6 @@ use crate::error::{Doing, Error, Result};
 /// The packages of the tools, and what their programs call.
 const PACKAGES: &[&str] = &[
     "apt",
-    "arch-test",
     "base-files",
     "coreutils",
     "dash",
