@@ -11,6 +11,22 @@ use crate::machine::Machine;
 /// Where the hook writes down what it was called for: what the agent's unit lets it write to, and a reboot leaves.
 const LOG: &str = "/var/lib/twinhull-updater/hook-calls";
 
+/// Where the gates of the configuration are written, one at a time.
+const GATES: &str = "/etc/twinhull-updater/config.d/60-gates.toml";
+
+/// Those gates, as the guest's shell writes them, each with its code and a part of its words.
+const CONFIGURED: [(&str, &str, &str); 4] = [
+    // An hour of a day that is neither today nor tomorrow.
+    (
+        "windows = [\\\"$(LC_ALL=C date -u -d '3 days' +%a) 02:00-03:00\\\"]",
+        "window",
+        "opens",
+    ),
+    ("min_uptime_seconds = 86400", "min-uptime", "of at least 1440 minutes"),
+    ("users = true", "users", "logged in: root"),
+    ("healthy = true", "unhealthy", "the disk is nearly full"),
+];
+
 pub(super) async fn run(stage: Rc<Stage>) -> Result<()> {
     let (old, new) = (stage.image("1.0.0")?, stage.image("1.1.0")?);
     stage.step("publishing 1.1.0");
@@ -42,6 +58,25 @@ pub(super) async fn run(stage: Rc<Stage>) -> Result<()> {
     refuses(&stage, &machine, "inhibited", "backup", 90).await?;
     machine
         .run("systemctl stop busy && systemctl reload twinhull-updater")
+        .await?;
+    refuses(&stage, &machine, "gate-script", "three orders are open", 90).await?;
+    // The script stays closed behind the others, so that nothing goes on between two of them.
+    machine
+        .run("systemd-run --unit=person -p PAMName=login -p User=root --setenv=XDG_SESSION_CLASS=user sleep infinity")
+        .await?;
+    script(&machine, "health.d/50-disk", "echo the disk is nearly full; exit 1").await?;
+    for (gate, code, words) in CONFIGURED {
+        machine
+            .run(&format!(
+                "printf '[gates]\\n%s\\n' \"{gate}\" > {GATES} && systemctl reload twinhull-updater"
+            ))
+            .await?;
+        refuses(&stage, &machine, code, words, 90).await?;
+    }
+    machine
+        .run(&format!(
+            "rm {GATES} /etc/twinhull/health.d/50-disk && systemctl stop person && systemctl reload twinhull-updater"
+        ))
         .await?;
     refuses(&stage, &machine, "gate-script", "three orders are open", 90).await?;
     machine.run("twinhull-updater hold --reason audit").await?;
