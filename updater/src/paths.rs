@@ -37,6 +37,11 @@ impl Paths {
         self.state().join("metadata")
     }
 
+    /// Boots that did not get as far as the agent, counted by the initramfs.
+    pub fn unfinished_boots(&self) -> PathBuf {
+        self.state().join(paths::UNFINISHED_BOOTS)
+    }
+
     /// What the last failed health check found.
     pub fn health_report(&self) -> PathBuf {
         self.state().join("health.json")

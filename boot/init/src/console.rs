@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use nix::sys::reboot::{RebootMode, reboot};
 
+use crate::elsewhere;
+
 /// Time to read the last message before the screen goes.
 const READING_TIME: Duration = Duration::from_secs(5);
 
@@ -54,7 +56,7 @@ pub(crate) fn warn(message: &str) {
 
 /// Says why the boot ends here, waits until it could be read, and reboots.
 pub(crate) fn give_up(message: &str) -> ! {
-    let message = format!("{message} (rebooting in {} s)", READING_TIME.as_secs());
+    let message = format!("{message} ({} in {} s)", next(), READING_TIME.as_secs());
     log(Level::Error, &message);
     print(&message);
     thread::sleep(READING_TIME);
@@ -65,10 +67,18 @@ pub(crate) fn give_up(message: &str) -> ! {
 /// a machine that hangs, where the clock may be what is broken: a sleep begun now might never end.
 pub(crate) fn give_up_at_once(message: &str) -> ! {
     // The kernel prints it, too. `/dev/console` is left alone: a write to it may wait for good.
-    log(Level::Error, &format!("{message} (rebooting)"));
+    log(Level::Error, &format!("{message} ({})", next()));
     // Restarts without asking any driver. Returns only where there is no such trigger.
     write_to("/proc/sysrq-trigger", "b");
     restart()
+}
+
+/// Settles what the next boot starts, and says it.
+fn next() -> String {
+    elsewhere::lead().map_or_else(
+        || "rebooting".to_owned(),
+        |entry| format!("rebooting, once into {entry}"),
+    )
 }
 
 /// Reboots now. Nothing is flushed: what was mounted for writing is a journalled file system that this program has

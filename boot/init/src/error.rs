@@ -25,6 +25,9 @@ pub(crate) enum InitError {
     /// Hash tree and root do not go together.
     #[error("opening the verified root: {0}")]
     Table(#[from] TableError),
+    /// This release does not get up.
+    #[error("the last {0} boots of this release did not get as far as the agent")]
+    Unfinished(u32),
     /// A line in the initramfs's own module lists.
     #[error("reading {file}, line {line}: `{text}` is not understood; rebuild the image")]
     ModuleList {

@@ -1,7 +1,7 @@
 //! The first process: from the start of the kernel to systemd on the verified root.
 //!
 //! It is the only program in the initramfs. Whatever goes wrong, it says so on the console and reboots; boot
-//! counting then brings the other slot back. It never offers a shell: a console is no authentication.
+//! counting then brings the other slot back, or it does so itself ([`elsewhere`]). It never offers a shell: a console is no authentication.
 //!
 //! The steps, in [`ascent::run`]: kernel file systems, modules, the boot disk, dm-verity, root, state, `/etc`,
 //! systemd.
@@ -13,11 +13,13 @@ mod console;
 mod deadline;
 mod disk;
 mod efi;
+mod elsewhere;
 mod error;
 mod modules;
 mod mounts;
 mod root;
 mod state;
+mod unfinished;
 
 use std::process::ExitCode;
 

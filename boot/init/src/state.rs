@@ -11,6 +11,7 @@ use twinhull_layout::paths;
 use crate::disk::Partition;
 use crate::error::InitError;
 use crate::mounts::{SYSROOT, below_root};
+use crate::unfinished;
 
 /// Folders of the state partition, with their modes. They are made when missing: at first boot, all of them.
 const FOLDERS: [(&str, u32); 4] = [
@@ -34,6 +35,8 @@ pub(crate) fn mount(partition: &Partition) -> Result<(), InitError> {
 
     let state = Path::new(SYSROOT).join(paths::STATE_MOUNT.trim_start_matches('/'));
     prepare(&state).map_err(InitError::system("preparing the folders of the state", REPAIR))?;
+
+    unfinished::count(&state)?;
 
     below_root(&state.join("var"), "/var", None, MsFlags::MS_BIND, None)
         .map_err(InitError::system("mounting /var", IMAGE))?;

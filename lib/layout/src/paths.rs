@@ -10,6 +10,8 @@ pub const ENTRIES: &str = "EFI/Linux";
 pub const STATE_MOUNT: &str = "/state";
 /// The agent's durable state.
 pub const AGENT_STATE: &str = "/var/lib/twinhull-updater";
+/// Where the initramfs counts boots that do not get as far as the agent, in [`AGENT_STATE`]; the agent removes it.
+pub const UNFINISHED_BOOTS: &str = "unfinished-boots";
 /// The agent's state that ends with the boot.
 pub const AGENT_RUN: &str = "/run/twinhull-updater";
 /// Health checks that the image brings.

@@ -155,6 +155,22 @@ pub const ALL: &[Scenario] = &[
         on_request: true,
         script: Script::File(include_str!("../../scenarios/boots.toml")),
     },
+    Scenario {
+        name: "comes_back",
+        about: "1.1.0 was healthy and does not start any more: 1.0.0 runs again by itself and mends it",
+        images: &["1.0.0", "1.1.0"],
+        boots: 10,
+        on_request: true,
+        script: Script::File(include_str!("../../scenarios/comes_back.toml")),
+    },
+    Scenario {
+        name: "rot",
+        about: "bytes flipped in the partition table and the hash tree: healed, or noticed, never taken for good",
+        images: &["1.0.0"],
+        boots: 2,
+        on_request: true,
+        script: Script::File(include_str!("../../scenarios/rot.toml")),
+    },
 ];
 
 /// The scenarios of these names; when there is none, those of every run, or `all`. An unknown name comes back with the known ones.

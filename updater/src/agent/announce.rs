@@ -18,6 +18,9 @@ pub const ROLLED_BACK: &str = "0f1f0a5a3a6b4c0d8f0e6e2d9f6c1a06";
 /// Why nothing more is done for now has changed.
 pub const WAITING: &str = "0f1f0a5a3a6b4c0d8f0e6e2d9f6c1a07";
 
+/// A healthy release did not start any more.
+pub const CAME_BACK: &str = "0f1f0a5a3a6b4c0d8f0e6e2d9f6c1a08";
+
 /// Tells what was recorded since `before`.
 pub(super) fn records(before: &Known, after: &Known) {
     let known = before.history.last();
@@ -52,6 +55,13 @@ fn record_kind(kind: &RecordKind) {
         }
         RecordKind::RolledBack { from, to } => {
             tracing::warn!(message_id = ROLLED_BACK, release = %to, "went back by hand from {from} to {to}");
+        }
+        RecordKind::CameBack { from, to } => {
+            tracing::error!(
+                message_id = CAME_BACK,
+                release = %from,
+                "{from} did not start any more, though it was healthy here: the disk may be failing; {to} runs instead"
+            );
         }
         RecordKind::Unknown => {}
     }

@@ -18,6 +18,7 @@ use crate::runtime;
 use crate::status::Teller;
 
 pub(super) fn run(paths: &Paths) -> anyhow::Result<Exit> {
+    got_here(paths);
     let Some(config) = load_config(paths) else {
         return Ok(Exit::Configuration);
     };
@@ -73,4 +74,15 @@ pub(super) fn run(paths: &Paths) -> anyhow::Result<Exit> {
     runtime.shutdown_background();
     ended??;
     Ok(Exit::Done)
+}
+
+/// Tells the initramfs that this boot got as far as the agent: whatever else is wrong, an update can mend it.
+fn got_here(paths: &Paths) {
+    match std::fs::remove_file(paths.unfinished_boots()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => tracing::warn!(
+            "cannot remove {}: {error}; after some more boots the other slot will be started once",
+            paths.unfinished_boots().display()
+        ),
+        _ => {}
+    }
 }

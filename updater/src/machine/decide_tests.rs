@@ -473,6 +473,30 @@ fn nothing_is_installed_over_a_slot_that_is_to_be_gone_back_to() {
 }
 
 #[test]
+fn healthy_release_that_no_longer_starts_is_told_of_once_and_installed_anew() {
+    let mut story = Story::started(Strategy::Immediate);
+    story.boot("1.1.0", false, &["p_1.0.0.efi"]);
+    assert_eq!(story.known.floor, Some(version("1.1.0")));
+    let records = story.known.history.len();
+    let came_back = RecordKind::CameBack {
+        from: version("1.1.0"),
+        to: version("1.0.0"),
+    };
+    for _ in 0..2 {
+        story.boot("1.0.0", false, &["p_1.1.0.efi"]);
+        assert_eq!(story.known.history[records..].len(), 1);
+        assert_eq!(story.known.history[records].kind, came_back);
+    }
+    story.offer("1.1.0").expect(&[Effect::Install(version("1.1.0"))]);
+
+    // Not what somebody went back from, nor what was found bad.
+    let mut story = Story::started(Strategy::Immediate);
+    story.boot("1.1.0", false, &["p_1.0.0.efi"]);
+    story.boot("1.0.0", false, &["p_1.1.0+0-0.efi"]);
+    assert!(!story.known.history.iter().any(|record| record.kind == came_back));
+}
+
+#[test]
 fn nothing_happens_by_itself_when_off_or_without_a_repository() {
     let mut story = Story::started(Strategy::Off);
     story.wake().waits("off");

@@ -33,6 +33,7 @@ impl Machine<'_> {
             None => {}
         }
         self.known.withdrawn &= self.known.attempt.is_some();
+        self.came_back(seen);
         for entry in seen.others.iter().filter(|entry| entry.is_bad()) {
             if !self.known.failed.contains_key(&entry.version) {
                 self.failed(entry, seen.unhealthy.as_ref());
@@ -58,6 +59,25 @@ impl Machine<'_> {
             self.known.lock = Belief::Unsure;
         }
         self.stand_down();
+    }
+
+    /// Notices that what runs is not what the loader would start: the newest healthy release is still there, with an entry that was
+    /// neither set aside nor found bad. Nothing is decided by this: while it is offered, it is installed anew.
+    fn came_back(&mut self, seen: &Seen) {
+        let Some(floor) = self.known.floor.clone().filter(|floor| *floor > seen.running) else {
+            return;
+        };
+        let blessed = |entry: &BootEntry| entry.version == floor && entry.tries.is_none();
+        if !seen.others.iter().any(blessed) {
+            return;
+        }
+        let kind = RecordKind::CameBack {
+            from: floor.clone(),
+            to: seen.running.clone(),
+        };
+        if self.known.history.last().is_none_or(|last| last.kind != kind) {
+            self.known.record(self.now.wall, kind);
+        }
     }
 
     fn failed(&mut self, entry: &BootEntry, unhealthy: Option<&(Version, String)>) {

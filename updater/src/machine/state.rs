@@ -204,6 +204,13 @@ pub enum RecordKind {
         /// What runs now.
         to: Version,
     },
+    /// A release that had been healthy did not start any more, and the host came back to the other slot by itself.
+    CameBack {
+        /// What did not start.
+        from: Version,
+        /// What runs now.
+        to: Version,
+    },
     /// Anything that an older agent does not know.
     #[serde(other)]
     Unknown,
