@@ -3,11 +3,13 @@
 //! An input is never signed, so each function first does what a signature stands for: it names the hashes that the input has.
 
 use std::io;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use sha2::{Digest, Sha256};
 use twinhull_payload::limits::{BLOCK, MAX_REFERENCE_BLOCKS, MAX_SEGMENT_BLOCKS};
-use twinhull_payload::{Applier, Header, ReadAt, RunKind, Sha256Hash, Target};
+use twinhull_payload::{
+    Applier, BlockIndex, Header, MakeOptions, Reached, ReadAt, Reuse, RunKind, Sha256Hash, Target, make, make_block_map,
+};
 
 /// Bytes before the structure of a header.
 const FIXED: usize = 120;
@@ -117,6 +119,60 @@ pub(crate) fn applier(input: &[u8]) {
         (blob_at, hash_at) = (end, hash_at + HASH);
     }
     apply(&bytes, &base);
+}
+
+/// The block map of a full payload, changed by the input: whatever it says, and whatever is fetched for it, the output is right.
+pub(crate) fn map(input: &[u8]) {
+    let Sample { new, held, payload } = SAMPLE.get_or_init(Sample::new);
+    let Some(header) = read(payload) else {
+        panic!("the sample is a payload");
+    };
+    let mut map = Vec::new();
+    make_block_map(new, &mut map).unwrap();
+    for (byte, change) in map.iter_mut().zip(input) {
+        *byte ^= change;
+    }
+    map.extend(input.iter().skip(map.len()));
+    let index = BlockIndex::of(held, held.len() as u64);
+    let Ok(reuse) = Reuse::find(&header, &index, &mut &map[..], &Sha256Hash::of(&map)) else {
+        return;
+    };
+    let target = Memory(Mutex::new(Vec::new()), header.output_size());
+    let mut applier = Applier::new(&header, None, &target).unwrap();
+    applier.reuse(held, reuse);
+    loop {
+        applier.resume(&mut |_| Ok(())).unwrap();
+        let mut rest = &payload[usize::try_from(applier.position()).unwrap()..];
+        match applier.apply_while_needed(&mut rest, 0, &mut |_| Ok(())).unwrap() {
+            Reached::End(_) => break,
+            Reached::Held => {}
+        }
+    }
+    assert!(*target.0.lock().unwrap() == *new);
+}
+
+static SAMPLE: OnceLock<Sample> = OnceLock::new();
+
+/// An image, one with the same blocks in another order, and the full payload of the first.
+struct Sample {
+    new: Vec<u8>,
+    held: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+impl Sample {
+    fn new() -> Self {
+        let new = content(20 * u64::from(BLOCK));
+        let held = new.chunks(BLOCK as usize).rev().flatten().copied().collect();
+        let mut payload = Vec::new();
+        let options = MakeOptions {
+            level: 1,
+            threads: 1,
+            ..MakeOptions::default()
+        };
+        make(&new, None, &options, &mut payload, &mut |_, _| ()).unwrap();
+        Self { new, held, payload }
+    }
 }
 
 /// The header at the start of `bytes`, if it is one.

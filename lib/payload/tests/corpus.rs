@@ -12,10 +12,11 @@ use support::make_with;
 use twinhull_payload::{Codec, Header, Made, MakeOptions};
 
 type Try = fn(&[u8]);
-const TARGETS: [(&str, Try); 3] = [
+const TARGETS: [(&str, Try); 4] = [
     ("header", harness::header),
     ("decoder", harness::decoder),
     ("applier", harness::applier),
+    ("map", harness::map),
 ];
 
 /// Changes of each file that are tried.
@@ -120,6 +121,14 @@ fn write_the_corpus() {
             }
             at = end;
         }
+    }
+    for (name, change) in [
+        ("right", &[0; 8][..]),
+        ("one-block", &[0, 0, 0, 0, 0, 0, 0, 1]),
+        ("all-wrong", &[0xff; 160]),
+        ("longer", &[0; 161]),
+    ] {
+        write("map", name, change);
     }
     write("decoder", "raw", &[&[0, 0, 0][..], &[7; 4096]].concat());
     write("decoder", "no-frame", &[&[3, 0, 0][..], &[0; 40]].concat());
