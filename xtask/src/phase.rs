@@ -20,10 +20,15 @@ pub(crate) struct Phases {
 
 impl Phases {
     pub(crate) fn new(logs: PathBuf) -> Result<Self> {
-        if logs.exists() {
-            fs::remove_dir_all(&logs).with_context(|| format!("cannot empty {}", logs.display()))?;
-        }
         fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
+        let failed = || format!("cannot empty {}", logs.display());
+        for entry in fs::read_dir(&logs).with_context(failed)? {
+            let entry = entry.with_context(failed)?;
+            // The folders in there are those of scenarios, which may be running.
+            if entry.file_type().with_context(failed)?.is_file() {
+                fs::remove_file(entry.path()).with_context(failed)?;
+            }
+        }
         Ok(Self { logs, count: 0 })
     }
 
