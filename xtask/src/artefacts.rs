@@ -165,7 +165,7 @@ impl Artefacts {
         let image = std::path::absolute(self.facts(SIGNED.version).with_extension("raw"))?;
         phases.run(
             "an image, read by programs of others",
-            Command::new(workspace::cargo())
+            workspace::cargo()
                 // Of the whole workspace, so that what is compiled is what the other tests were compiled with.
                 .args(["test", "--locked", "--workspace", "--test", "read_by_others"])
                 .env("TWINHULL_IMAGE", image)
@@ -325,7 +325,7 @@ pub(crate) fn static_program(phases: &mut Phases, name: &str, arch: Arch) -> Res
 }
 
 fn cargo_build() -> Command {
-    let mut command = Command::new(workspace::cargo());
+    let mut command = workspace::cargo();
     command.args(["build", "--locked"]);
     command
 }

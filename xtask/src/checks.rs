@@ -1,7 +1,5 @@
 //! What needs no virtual machine.
 
-use std::process::Command;
-
 use anyhow::Result;
 
 use crate::other_tuf;
@@ -10,10 +8,10 @@ use crate::workspace::cargo;
 
 /// Formatting, lints, unit and integration tests, and the tests of others.
 pub(crate) fn run(phases: &mut Phases) -> Result<()> {
-    phases.run("formatting", Command::new(cargo()).args(["fmt", "--all", "--check"]))?;
+    phases.run("formatting", cargo().args(["fmt", "--all", "--check"]))?;
     phases.run(
         "lints",
-        Command::new(cargo()).args([
+        cargo().args([
             "clippy",
             "--workspace",
             "--all-targets",
@@ -25,7 +23,7 @@ pub(crate) fn run(phases: &mut Phases) -> Result<()> {
     )?;
     phases.run_in_view(
         "unit and integration tests",
-        Command::new(cargo()).args(["test", "--workspace", "--locked", "--quiet"]),
+        cargo().args(["test", "--workspace", "--locked", "--quiet"]),
     )?;
     other_tuf::judge(phases)
 }

@@ -3,7 +3,6 @@
 //! The proof is a test of the agent that is too long for every run; this runs it and publishes what it counted.
 
 use std::fs;
-use std::process::Command;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
@@ -26,7 +25,7 @@ impl Crash {
     /// Runs the whole proof.
     pub(crate) fn run(&self, phases: &mut Phases) -> Result<()> {
         let counts_file = work().join("crash.json");
-        let mut command = Command::new(cargo());
+        let mut command = cargo();
         command
             .args(["test", "-p", "twinhull-updater", "--locked", "--test", "transaction"])
             .args(["--", "--ignored", "--exact", "--nocapture", "crash::full"])

@@ -61,7 +61,7 @@ pub(crate) fn install(phases: &mut Phases) -> Result<()> {
     // Downloads and unpacks this one package, and shows what it is.
     phases.run(
         "fetch the tests of tough",
-        Command::new(workspace::cargo()).args(["info", "--quiet", &format!("tough@{TOUGH}")]),
+        workspace::cargo().args(["info", "--quiet", &format!("tough@{TOUGH}")]),
     )?;
     if !installed() {
         bail!(

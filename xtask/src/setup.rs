@@ -80,7 +80,7 @@ pub(crate) fn run(phases: &mut Phases, arch: Arch) -> Result<()> {
     if !cargo_deb().exists() {
         phases.run(
             "install cargo-deb",
-            Command::new(workspace::cargo())
+            workspace::cargo()
                 .args([
                     "install",
                     "--quiet",

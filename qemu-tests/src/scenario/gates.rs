@@ -97,7 +97,10 @@ pub(super) async fn run(stage: Rc<Stage>) -> Result<()> {
     })?;
 
     stage.step("going back by hand");
-    machine.try_run("twinhull-updater rollback --reboot").await?;
+    // By the guest itself: the connection would break when the reboot is quicker than the answer.
+    machine
+        .run("systemd-run --collect --no-block twinhull-updater rollback --reboot")
+        .await?;
     agent::fell_back(&machine, &old.version, &new.version, stage.limit(240)).await?;
     check_running(&machine, &old).await?;
     machine.cut_power().await;

@@ -1,7 +1,7 @@
 //! A measurement that is an ignored test of the agent, because it needs the hosts and repositories that only tests make.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
@@ -16,7 +16,7 @@ pub(super) fn figures<T: DeserializeOwned>(
     program: Option<&Path>,
     environment: &[(&str, String)],
 ) -> Result<T> {
-    let mut command = Command::new(workspace::cargo());
+    let mut command = workspace::cargo();
     command
         .args(["test", "--locked", "-p", "twinhull-updater", "--test", "transaction"])
         .args(["--", "--ignored", "--exact", name, "--nocapture"])

@@ -1,7 +1,5 @@
 //! The long form of the reboot lock's fault test (`reboot-lock/tests/chaos`).
 
-use std::process::Command;
-
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
@@ -27,7 +25,7 @@ pub(super) fn run(phases: &mut Phases, seeds: u64, minutes: u64, publication: &P
         std::fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
     }
     let seconds = (minutes * 60 / seeds.max(1)).max(5);
-    let mut command = Command::new(workspace::cargo());
+    let mut command = workspace::cargo();
     command
         .args([
             "test",

@@ -22,7 +22,7 @@ pub(super) struct Programs {
 
 impl Programs {
     pub(super) fn build(phases: &mut Phases) -> Result<Self> {
-        let mut build = Command::new(workspace::cargo());
+        let mut build = workspace::cargo();
         build.args(["build", "--release", "--locked", "-p", "twinhull-lock"]);
         build.args(["--bins", "--example", "etcd-alone"]);
         phases.run("build the reboot lock", &mut build)?;

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::{Context, Result};
 
@@ -24,7 +23,7 @@ pub(super) struct Tool {
 impl Tool {
     /// Builds it.
     pub(super) fn build(phases: &mut Phases) -> Result<Self> {
-        let mut command = Command::new(workspace::cargo());
+        let mut command = workspace::cargo();
         command.args(["build", "--release", "--locked", "-p", "twinhull-payload"]);
         command.args(["--example", "payload"]);
         phases.run("build the payload tool", &mut command)?;

@@ -241,7 +241,7 @@ impl Pair {
     fn kernel_image(self, phases: &mut Phases, file: &dyn Fn(&str) -> PathBuf, which: Which) -> Result<()> {
         let (_, _, arch) = self.arch();
         let init = artefacts::static_program(phases, "twinhull-init", arch)?;
-        let mut command = Command::new(workspace::cargo());
+        let mut command = workspace::cargo();
         command.args(["run", "--quiet", "--locked", "-p", "twinhull", "--example", "uki", "--"]);
         command
             .args([DEFINITION, arch.name()])
