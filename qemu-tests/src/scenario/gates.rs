@@ -39,6 +39,8 @@ pub(super) async fn run(stage: Rc<Stage>) -> Result<()> {
         .boot(&old, Some(&stage.site(&releases, None, "immediate")))
         .await?;
     machine.wait_for_login(stage.limit(120)).await?;
+    // A boot on a starved host may have been cut short and begun again.
+    let before = machine.resets();
     script(&machine, "gates.d/10-orders", "echo three orders are open; exit 1").await?;
     script(&machine, "hooks.d/10-drain", &format!("echo $1 >> {LOG}")).await?;
     machine
@@ -81,14 +83,14 @@ pub(super) async fn run(stage: Rc<Stage>) -> Result<()> {
     refuses(&stage, &machine, "gate-script", "three orders are open", 90).await?;
     machine.run("twinhull-updater hold --reason audit").await?;
     refuses(&stage, &machine, "held", "audit", 30).await?;
-    expect(machine.resets() == 0, || {
+    expect(machine.resets() == before, || {
         "the host rebooted although a gate was closed".to_owned()
     })?;
 
     stage.step("opening the last gates and waiting for the reboot");
     machine.run("rm /etc/twinhull/gates.d/10-orders").await?;
     machine.run("twinhull-updater unhold").await?;
-    agent::reboots(&machine, 0, stage.limit(120)).await?;
+    agent::reboots(&machine, before, stage.limit(120)).await?;
     agent::runs_proven(&machine, &new.version, stage.limit(240)).await?;
     check_running(&machine, &new).await?;
     let calls = machine.run(&format!("cat {LOG}")).await?;
