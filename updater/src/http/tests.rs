@@ -1,16 +1,15 @@
 //! Downloads from a server of a few lines.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::thread;
 
 use super::*;
 
-/// Answers the first request with these bytes, and closes.
-fn answering(answer: &[u8]) -> Url {
+/// A server that reads the first request, answers it as `answer` does, and closes.
+fn serving(answer: impl FnOnce(&mut TcpStream) + Send + 'static) -> Url {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/file", listener.local_addr().unwrap());
-    let answer = answer.to_vec();
     thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut reader = BufReader::new(stream.try_clone().unwrap());
@@ -18,10 +17,16 @@ fn answering(answer: &[u8]) -> Url {
         while reader.read_line(&mut line).unwrap() > 2 {
             line.clear();
         }
-        // The client may hang up when it has seen enough.
-        let _ = stream.write_all(&answer);
+        answer(&mut stream);
     });
     url.parse().unwrap()
+}
+
+/// Answers the first request with these bytes, and closes.
+fn answering(answer: &[u8]) -> Url {
+    let answer = answer.to_vec();
+    // The client may hang up when it has seen enough.
+    serving(move |stream| _ = stream.write_all(&answer))
 }
 
 fn get(answer: &'static [u8], from: u64) -> Result<Result<Vec<u8>, std::io::ErrorKind>, HttpError> {
@@ -75,17 +80,7 @@ fn redirects_in_a_circle_end() {
 
 #[test]
 fn server_that_drips_is_given_up() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url: Url = format!("http://{}/file", listener.local_addr().unwrap())
-        .parse()
-        .unwrap();
-    thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut reader = BufReader::new(stream.try_clone().unwrap());
-        let mut line = String::new();
-        while reader.read_line(&mut line).unwrap() > 2 {
-            line.clear();
-        }
+    let url = serving(|stream| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
         // A hundredth of what is asked of it, until the client has had enough.
         while stream.write_all(b"x").is_ok() {
