@@ -5,7 +5,7 @@ use std::ops::Bound::{Excluded, Included};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use etcd_client::{Client, ConnectOptions, EventType, GetOptions, WatchOptions};
+use etcd_client::{Client, ConnectOptions, EventType, WatchOptions};
 use twinhull_lock::groups::Policies;
 use twinhull_lock::policy::Policy;
 use twinhull_lock::semaphore::Semaphore;
@@ -156,30 +156,44 @@ pub(crate) async fn revision(client: &Client) -> i64 {
     }
 }
 
+/// Of each group, who held it from which revision on.
+type History = BTreeMap<String, BTreeMap<i64, BTreeSet<String>>>;
+
+/// How long a cluster that was just healed may take to answer.
+const RECOVERY: Duration = Duration::from_mins(2);
+
 /// The holders of each group at each revision that changed them.
-async fn replay() -> BTreeMap<String, BTreeMap<i64, BTreeSet<String>>> {
-    let client = direct().await;
-    let last = revision(&client).await;
-    // So that there is an event to wait for.
-    let mut kv = client.kv_client();
-    while kv.put(format!("{GROUPS}~end"), "{}", None).await.is_err() {}
-    let options = GetOptions::new().with_prefix().with_count_only();
-    kv.get(GROUPS, Some(options)).await.unwrap();
-    let mut all = BTreeMap::<String, BTreeMap<_, _>>::new();
-    let options = WatchOptions::new().with_prefix().with_start_revision(1);
-    let mut unlimited = Client::connect([format!("http://{}", Cluster::address(0))], None)
-        .await
-        .unwrap();
-    let mut stream = unlimited.watch(GROUPS, Some(options)).await.unwrap();
+///
+/// The members have just been healed: one may still be starting or looking for its leader, so any answer may be an error, and
+/// is asked for again.
+async fn replay() -> History {
+    let last = revision(&direct().await).await;
+    let end = tokio::time::Instant::now() + RECOVERY;
     loop {
-        let response = tokio::time::timeout(Duration::from_mins(1), stream.message()).await;
-        let response = response.expect("the watch of etcd says nothing").unwrap().unwrap();
+        match tokio::time::timeout_at(end, replay_until(last)).await {
+            Ok(Ok(history)) => return history,
+            Ok(Err(_)) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Err(_) => panic!("etcd does not tell its history {RECOVERY:?} after it was healed"),
+        }
+    }
+}
+
+/// The history from the first revision to one behind `last`, which is written for this.
+async fn replay_until(last: i64) -> Result<History, etcd_client::Error> {
+    let end = format!("{GROUPS}~end");
+    direct().await.kv_client().put(end.as_str(), "{}", None).await?;
+    let mut all = History::new();
+    let options = WatchOptions::new().with_prefix().with_start_revision(1);
+    // Without a limit of time: the stream is one answer.
+    let mut unlimited = Client::connect([format!("http://{}", Cluster::address(0))], None).await?;
+    let mut stream = unlimited.watch(GROUPS, Some(options)).await?;
+    while let Some(response) = stream.message().await? {
         for event in response.events() {
             let kv = event.kv().unwrap();
-            let group = kv.key_str().unwrap().strip_prefix(GROUPS).unwrap();
+            let group = kv.key_str()?.strip_prefix(GROUPS).unwrap();
             if group == "~end" {
                 if kv.mod_revision() > last {
-                    return all;
+                    return Ok(all);
                 }
                 continue;
             }
@@ -195,4 +209,5 @@ async fn replay() -> BTreeMap<String, BTreeMap<i64, BTreeSet<String>>> {
                 .insert(kv.mod_revision(), holders);
         }
     }
+    Err(etcd_client::Error::WatchError("the stream ended".to_owned()))
 }
