@@ -122,7 +122,7 @@ pub(crate) async fn run(seed: u64, which: Which, faults: Duration, mut cluster: 
     while Instant::now() < end && world.unfinished.load(Ordering::Relaxed) > 0 {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let verdict = world.truth.judge(world.unfinished.load(Ordering::Relaxed)).await;
+    let verdict = Box::pin(world.truth.judge(world.unfinished.load(Ordering::Relaxed))).await;
     drop(cluster);
     verdict
 }

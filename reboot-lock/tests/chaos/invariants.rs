@@ -101,7 +101,7 @@ impl Truth {
 
     /// Replays every revision since the first.
     pub(crate) async fn judge(&self, unfinished: usize) -> Verdict {
-        let replayed = replay().await;
+        let replayed = Box::pin(replay()).await;
         let state = self.state.lock().unwrap();
         let mut violations = state.violations.clone();
         for (group, history) in &replayed {
@@ -173,7 +173,7 @@ async fn replay() -> History {
         match tokio::time::timeout_at(end, replay_until(last)).await {
             Ok(Ok(history)) => return history,
             Ok(Err(_)) => tokio::time::sleep(Duration::from_millis(100)).await,
-            Err(_) => panic!("etcd does not tell its history {RECOVERY:?} after it was healed"),
+            Err(late) => panic!("etcd does not tell its history {RECOVERY:?} after it was healed: {late}"),
         }
     }
 }
