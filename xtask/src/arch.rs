@@ -24,6 +24,14 @@ impl Arch {
         }
     }
 
+    /// What Debian calls it, and container images do.
+    pub(crate) const fn debian(self) -> &'static str {
+        match self {
+            Self::X86_64 => "amd64",
+            Self::Aarch64 => "arm64",
+        }
+    }
+
     /// The Rust target of the static programs in an image.
     pub(crate) const fn musl(self) -> &'static str {
         match self {

@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use clap::Args;
 
+use crate::apps::Apps;
 use crate::arch::Arch;
 use crate::phase::Phases;
 use crate::privilege::{as_root, owner};
@@ -62,6 +63,13 @@ const SIGNED: Image = Image {
     signed: true,
 };
 
+/// The version of the image that brings a container image, and starts only what is signed. Its definition is made with the container
+/// images.
+const CONTAINERS: &str = "1.5.0";
+
+/// The scenarios that have container images. None of them belongs to every run.
+const WITH_CONTAINERS: [&str; 1] = ["containers"];
+
 /// Which scenarios to run, and how.
 #[derive(Args)]
 pub(crate) struct Scenarios {
@@ -90,6 +98,11 @@ impl Scenarios {
         self.power_cuts.get_or_insert(300);
         self.all = self.names.is_empty();
         self
+    }
+
+    /// Whether one of them needs what [`Artefacts::with_containers`] makes.
+    pub(crate) fn have_containers(&self) -> bool {
+        self.all || self.names.iter().any(|name| WITH_CONTAINERS.contains(&name.as_str()))
     }
 }
 
@@ -124,6 +137,17 @@ impl Artefacts {
             }
         }
         Ok(artefacts)
+    }
+
+    /// Makes container images, and the image that brings one of them.
+    pub(crate) fn with_containers(&self, phases: &mut Phases) -> Result<()> {
+        let app = static_program(phases, "twinhull-app", self.arch)?;
+        let apps = Apps::make(phases, self.work.join("apps"), &app, self.arch)?;
+        let mut build = as_root("env");
+        build
+            .arg(format!("HOME={}", std::path::absolute(apps.home())?.display()))
+            .arg(self.work.join("bin/twinhull"));
+        self.build_image(phases, build, CONTAINERS, &apps.image_definition(), false)
     }
 
     /// Shows one update from beginning to end.
@@ -245,30 +269,44 @@ impl Artefacts {
     }
 
     fn image(&self, phases: &mut Phases, image: &Image) -> Result<()> {
-        let output = self.work.join("images").join(image.version);
-        fs::create_dir_all(&output).with_context(|| format!("cannot create {}", output.display()))?;
-        let mut command = as_root(&self.work.join("bin/twinhull").to_string_lossy());
-        command.arg("build").arg(image.definition).args([
-            "--version",
+        let builder = as_root(&self.work.join("bin/twinhull").to_string_lossy());
+        self.build_image(
+            phases,
+            builder,
             image.version,
-            "--arch",
-            self.arch.name(),
-            "--trust-root",
-        ]);
-        command
+            Path::new(image.definition),
+            image.signed,
+        )
+    }
+
+    /// Has `builder`, which is the builder's program, build the image.
+    fn build_image(
+        &self,
+        phases: &mut Phases,
+        mut builder: Command,
+        version: &str,
+        definition: &Path,
+        signed: bool,
+    ) -> Result<()> {
+        let output = self.work.join("images").join(version);
+        fs::create_dir_all(&output).with_context(|| format!("cannot create {}", output.display()))?;
+        builder
+            .arg("build")
+            .arg(definition)
+            .args(["--version", version, "--arch", self.arch.name(), "--trust-root"])
             .arg(self.work.join("repo-pristine/metadata/root.json"))
             .arg("--init")
-            .arg(self.work.join("bin/twinhull-init"));
-        command
+            .arg(self.work.join("bin/twinhull-init"))
             .arg("--deb")
             .arg(self.agent_deb())
             .arg("--cache")
-            .arg(workspace::work().join("cache"));
-        command.arg("--output").arg(&output);
-        if image.signed {
-            command.arg("--keys").arg(self.work.join("keys"));
+            .arg(workspace::work().join("cache"))
+            .arg("--output")
+            .arg(&output);
+        if signed {
+            builder.arg("--keys").arg(self.work.join("keys"));
         }
-        phases.run(&format!("build {PRODUCT} {}", image.version), &mut command)?;
+        phases.run(&format!("build {PRODUCT} {version}"), &mut builder)?;
         if let Some(owner) = owner() {
             phases.run(
                 "give the image to you",

@@ -92,7 +92,12 @@ pub(crate) const PACKAGES: &[Package] = &[
         "nginx-light",
         "tests fetch payloads and metadata from a real server; bench trust",
     ),
-    package("skopeo", "fetches the OCI image that a definition begins with"),
+    package(
+        "skopeo",
+        "fetches the OCI image that a definition begins with; pushes the container images of scenarios",
+    ),
+    package("docker-registry", "the registry from which virtual machines pull them"),
+    package("haproxy", "the load balancer before virtual machines"),
     package(
         "python3-venv",
         "keeps what judges our TUF client and our bills of materials apart (python-tuf, spdx-tools)",

@@ -3,6 +3,7 @@
 //! It installs what is needed, builds what is to be shown or tested, and runs it; it has no knowledge of images or
 //! updates of its own.
 
+mod apps;
 mod arch;
 mod artefacts;
 mod bench;
@@ -130,7 +131,8 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Images { arch } => {
             setup::run(&mut phases, arch)?;
-            Artefacts::build(&mut phases, arch, artefacts::ALL).map(|_| ())
+            let artefacts = Artefacts::build(&mut phases, arch, artefacts::ALL)?;
+            artefacts.with_containers(&mut phases)
         }
         Command::Bench(bench) => {
             setup::run(&mut phases, Arch::X86_64)?;
@@ -140,6 +142,9 @@ fn run(command: Command) -> Result<()> {
             setup::run(&mut phases, scenarios.arch)?;
             let artefacts = Artefacts::build(&mut phases, scenarios.arch, artefacts::ALL)?;
             let scenarios = if all { scenarios.thorough() } else { scenarios };
+            if scenarios.have_containers() {
+                artefacts.with_containers(&mut phases)?;
+            }
             artefacts.scenarios(&mut phases, &scenarios)
         }
         Command::Chaos(chaos) => {

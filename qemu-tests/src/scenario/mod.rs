@@ -171,6 +171,22 @@ pub const ALL: &[Scenario] = &[
         on_request: true,
         script: Script::File(include_str!("../../scenarios/rot.toml")),
     },
+    Scenario {
+        name: "containers",
+        about: "an app that came with the release starts without a network; from a registry only what its owner signed does",
+        images: &["1.5.0"],
+        boots: 1,
+        on_request: true,
+        script: Script::File(include_str!("../../scenarios/containers.toml")),
+    },
+    Scenario {
+        name: "services",
+        about: "the lock over etcd behind a balancer that turns to the other server when one is gone; no machine is booted",
+        images: &["1.0.0"],
+        boots: 0,
+        on_request: true,
+        script: Script::File(include_str!("../../scenarios/services.toml")),
+    },
 ];
 
 /// The scenarios of these names; when there is none, those of every run, or `all`. An unknown name comes back with the known ones.

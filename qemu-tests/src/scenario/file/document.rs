@@ -93,8 +93,12 @@ pub enum Service {
     },
     /// etcd with one member (package `etcd-server`).
     Etcd {},
-    /// A registry of container images (package `docker-registry`), empty.
-    Registry {},
+    /// A registry of container images (package `docker-registry`).
+    Registry {
+        /// The folder of what it has, as another `docker-registry` left it. It is copied.
+        #[schemars(extend("x-default" = "none: it is empty"))]
+        images: Option<String>,
+    },
     /// A load balancer (package `haproxy`).
     Balancer {
         /// Its `haproxy.cfg`. What must be there: `bind 127.0.0.1:${SERVICE.port}`.

@@ -71,6 +71,7 @@ impl<'a> Play<'a> {
         stage.step("preparing machines and services");
         let mut names = Names::default();
         names.set("key", stage.public_key().trim());
+        names.set("work", stage.artefacts().work().to_string_lossy());
         let mut addresses = BTreeMap::new();
         for (name, _) in &written.services {
             let address = ports::free()?;

@@ -310,7 +310,7 @@ impl Check<'_> {
 
     /// Every `${NAME}` is one that something in the file makes.
     fn names_lead_somewhere(&self, text: &str, steps: &[Step]) -> Result<(), ConfigError> {
-        let mut known = vec!["key".to_owned()];
+        let mut known = vec!["key".to_owned(), "work".to_owned()];
         for (service, _) in self.services {
             known.extend(["port", "url", "folder"].map(|what| format!("{service}.{what}")));
         }

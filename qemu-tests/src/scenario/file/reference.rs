@@ -34,7 +34,8 @@ A scenario is a TOML file: machines, services beside them, and steps that are do
 anything is booted; `twinhull-qemu check boots.toml` does no more than that.
 
 **Names.** `${SERVICE.port}`, `${SERVICE.url}`, `${MACHINE.PORT}` and what steps keep (`save`) may stand in any text of credentials, files,
-services and steps; `${key}` is the public ssh key with which the guests are reached. `$${` stands for `${` itself.
+services and steps; `${key}` is the public ssh key with which the guests are reached, `${work}` the folder given by `--work`. `$${`
+stands for `${` itself.
 Paths count from the folder of the scenario file.
 
 **Network.** Guests reach the services of their scenario at 10.0.2.2, and nothing else. Nothing reaches a guest but ssh and its `ports`.

@@ -23,6 +23,9 @@ const START: u32 = 30;
 /// How long a client waits for one answer if nothing else is said.
 const PATIENCE: u32 = 10;
 
+/// Where a registry keeps its images, in its private folder.
+const IMAGES: &str = "images";
+
 /// A service that can be started.
 pub(super) struct Running {
     pub(super) address: SocketAddr,
@@ -85,6 +88,15 @@ impl Running {
                 log,
                 client: None,
             },
+            Service::Registry { images: Some(images) } => {
+                let images = at.folder.join(fill(at.names, images)?);
+                copy(&images, &at.private.join(IMAGES)).await?;
+                What::Program {
+                    program: at.program(name, service, log)?,
+                    limit: stage.limit(START),
+                    process: None,
+                }
+            }
             program => What::Program {
                 program: at.program(name, program, log)?,
                 limit: stage.limit(START),
@@ -175,12 +187,12 @@ impl Surroundings<'_> {
                 );
                 (tools::program("etcd")?, text.split(' ').map(OsString::from).collect())
             }
-            Service::Registry {} => {
+            Service::Registry { .. } => {
                 ready = Some("/v2/".to_owned());
                 let config = format!(
                     "version: 0.1\nlog: {{ level: info }}\nstorage: {{ filesystem: {{ rootdirectory: {} }} }}\nhttp: {{ addr: \
                      '127.0.0.1:{port}' }}\n",
-                    serde_json::Value::from(self.private.join("images").to_string_lossy()),
+                    serde_json::Value::from(self.private.join(IMAGES).to_string_lossy()),
                 );
                 let path = file("registry.yml", &config)?;
                 (
@@ -266,6 +278,16 @@ impl Surroundings<'_> {
         }
         Ok(config)
     }
+}
+
+/// Copies the folder `from` to `to`, which is not there yet.
+async fn copy(from: &Path, to: &Path) -> Result<()> {
+    if !from.is_dir() {
+        return Err(Error::artefact(from, "is no folder"));
+    }
+    let mut copy = tokio::process::Command::new(tools::program("cp")?);
+    copy.args(["--archive", "--"]).arg(from).arg(to);
+    tools::output(&mut copy).await.map(drop)
 }
 
 /// `text` with its names replaced.
