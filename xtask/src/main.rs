@@ -160,6 +160,9 @@ fn run(command: Command) -> Result<()> {
             }
             let artefacts = Artefacts::build(&mut phases, scenarios.arch, artefacts::ALL)?;
             artefacts.read_by_others(&mut phases)?;
+            if scenarios.have_containers() {
+                artefacts.with_containers(&mut phases)?;
+            }
             artefacts.scenarios(&mut phases, &scenarios)
         }
     }
