@@ -223,7 +223,7 @@ impl Inputs {
                 .args([
                     "--variant=apt",
                     "--mode=root",
-                    "--include=debian-archive-keyring",
+                    "--include=debian-archive-keyring,mount",
                     suite,
                 ])
                 .arg(&tree),
