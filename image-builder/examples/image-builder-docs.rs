@@ -11,11 +11,33 @@ use clap_complete::Shell;
 use twinhull::cli::Cli;
 use twinhull::definition::reference;
 
+/// What the page of the program has that no option tells.
+const SECTIONS: [twinhull_manual::Section; 2] = [
+    (
+        "FILES",
+        r"
+.TP
+.I /var/cache/twinhull
+Package files, installed packages, tools and indices, by their hashes. It may be removed at any time.
+.TP
+.I NAME_VERSION_ARCH.log
+Beside the artefacts of a build: what the programs said that it ran.
+",
+    ),
+    (
+        "SEE ALSO",
+        r"
+.BR twinhull\-definition (5),
+.BR twinhull\-updater (1),
+.BR twinhull\-lock (1),
+.BR systemd\-dissect (1)
+",
+    ),
+];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder: PathBuf = std::env::args_os().nth(1).ok_or("usage: docs FOLDER")?.into();
-    fs::create_dir_all(&folder)?;
-    // One page for the program and one for each command, as `twinhull help COMMAND` has them.
-    clap_mangen::generate_to(Cli::command(), &folder)?;
+    twinhull_manual::write(Cli::command(), &SECTIONS, &folder)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut Cli::command(), "twinhull", &folder)?;
     }

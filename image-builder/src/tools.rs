@@ -25,6 +25,8 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use twinhull_chroot::{LAUNCHER, PROGRAM_FOLLOWS};
+
 use crate::error::{Doing, Error, Result};
 
 /// How many of a failed program's last lines an error shows.
@@ -160,11 +162,9 @@ fn cause(text: &str) -> Vec<&str> {
     chosen.into_iter().skip(skipped).collect()
 }
 
-/// Stands in the arguments of a command that only enters a tree, before the program that it is about.
-const PROGRAM_FOLLOWS: &str = "--";
-
 fn program(command: &Command) -> String {
-    let enters = command.get_program().to_string_lossy().ends_with("unshare");
+    // Of a command that only enters a tree, the program that it is about.
+    let enters = command.get_program().to_string_lossy().ends_with(LAUNCHER);
     let mut arguments = command.get_args().skip_while(|argument| *argument != PROGRAM_FOLLOWS);
     let name = enters.then(|| arguments.nth(1)).flatten();
     Path::new(name.unwrap_or_else(|| command.get_program()))

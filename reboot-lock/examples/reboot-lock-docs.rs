@@ -10,9 +10,7 @@ use twinhull_lock::command::Arguments;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder: PathBuf = std::env::args_os().nth(1).ok_or("usage: docs FOLDER")?.into();
-    std::fs::create_dir_all(&folder)?;
-    // One page for the program and one for each command, as `twinhull-lock help COMMAND` has them.
-    clap_mangen::generate_to(Arguments::command(), &folder)?;
+    twinhull_manual::write(Arguments::command(), &[], &folder)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut Arguments::command(), "twinhull-lock", &folder)?;
     }

@@ -2,16 +2,14 @@
 //!
 //! `cargo run -p twinhull-updater --example updater-docs -- target/dist/updater`
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::CommandFactory;
 use clap_complete::Shell;
-use clap_mangen::Man;
 use twinhull_updater::cli::Cli;
 
-/// What the page of the program has that no option tells: a title, and its lines in the language of `man(7)`.
-const SECTIONS: [(&str, &str); 3] = [
+/// What the page of the program has that no option tells.
+const SECTIONS: [twinhull_manual::Section; 3] = [
     (
         "ENVIRONMENT",
         r"
@@ -55,38 +53,9 @@ What the agent remembers. None of it needs a backup, and none of it is to be edi
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder: PathBuf = std::env::args_os().nth(1).ok_or("usage: docs FOLDER")?.into();
-    std::fs::create_dir_all(&folder)?;
-    // One page for each command, as `twinhull-updater help COMMAND` has them, and one for the program.
-    clap_mangen::generate_to(Cli::command(), &folder)?;
-    let mut page = Vec::new();
-    program(&mut page)?;
-    std::fs::write(folder.join("twinhull-updater.1"), page)?;
+    twinhull_manual::write(Cli::command(), &SECTIONS, &folder)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut Cli::command(), "twinhull-updater", &folder)?;
     }
     Ok(())
-}
-
-/// The page of the program. What follows the options in its help are tables, which a page that is filled would tear apart.
-fn program(page: &mut Vec<u8>) -> io::Result<()> {
-    let tables = Cli::command().get_after_help().map(ToString::to_string);
-    let man = Man::new(Cli::command().after_help(None::<&str>).disable_help_subcommand(true));
-    man.render_title(page)?;
-    man.render_name_section(page)?;
-    man.render_synopsis_section(page)?;
-    man.render_options_section(page)?;
-    man.render_subcommands_section(page)?;
-    for table in tables.unwrap_or_default().split("\n\n") {
-        let (title, lines) = table.split_once(":\n").unwrap_or(("", table));
-        writeln!(page, ".SH {}\n.nf", title.to_uppercase())?;
-        for line in lines.lines() {
-            // Indented by the section already; and a plain `-` would be shown as a hyphen, which no shell takes.
-            writeln!(page, "{}", line.strip_prefix("  ").unwrap_or(line).replace('-', r"\-"))?;
-        }
-        writeln!(page, ".fi")?;
-    }
-    for (title, text) in SECTIONS {
-        writeln!(page, ".SH {title}{}", text.trim_end())?;
-    }
-    man.render_version_section(page)
 }

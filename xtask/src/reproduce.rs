@@ -12,6 +12,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use twinhull_chroot::Chroot;
 
 use crate::arch::Arch;
 use crate::distribution::Distribution;
@@ -22,11 +23,6 @@ use crate::{artefacts, workspace};
 
 const VERSION: &str = "1.0.0";
 const ARCH: &str = "x86_64";
-
-/// Mounts what programs expect into TREE and starts one there: TREE PROGRAM ARGUMENT...
-const ENTER: &str = r#"tree=$1; shift
-for folder in /dev /proc /sys; do mount --rbind "$folder" "$tree$folder"; done
-exec chroot "$tree" "$@""#;
 
 /// What to build, and where the figures go.
 #[derive(Args, Debug)]
@@ -238,10 +234,9 @@ impl Inputs {
         }
         seed(phases, &inner)?;
         let definition = Path::new("/build").join(&self.definition);
-        let mut build = as_root("unshare");
+        let mut build = as_root(twinhull_chroot::LAUNCHER);
         build
-            .args(["--mount", "--propagation", "private", "sh", "-euc", ENTER, "enter"])
-            .arg(&tree)
+            .args(Chroot::new(&tree, Vec::new()).arguments())
             .args(["env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"])
             .args(Self::arguments(
                 Path::new("/build/inputs"),

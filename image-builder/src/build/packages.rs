@@ -244,7 +244,7 @@ fn tools(context: &Context<'_>, lock: &Lock) -> Result<ToolRoot> {
             fs::rename(&made, &tree).doing("move the tools to", &tree)?;
         }
     }
-    ToolRoot::new(&tree, vec![cache.clone(), context.work.clone()])
+    Ok(ToolRoot::new(&tree, vec![cache.clone(), context.work.clone()]))
 }
 
 /// Unpacks packages over each other.

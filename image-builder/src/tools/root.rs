@@ -9,9 +9,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use twinhull_chroot::Chroot;
 use twinhull_layout::Arch;
 
-use super::{PROGRAM_FOLLOWS, command};
+use super::command;
 use crate::definition::Definition;
 use crate::error::{Doing, Error, Result};
 
@@ -60,44 +61,14 @@ const FILES: [(&str, &str); 4] = [
     ("var/lib/dpkg/available", ""),
 ];
 
-/// Mounts the folders of the build into the tree and starts a program there: TREE COUNT FOLDER... -- PROGRAM ARGUMENT...
-///
-/// Mounts must not reach the host. A host that is a chroot has no mount at its root that could be made private: there the tree
-/// becomes one, private from then on, and that one mount is taken away again.
-const ENTER: &str = r#"tree=$1 count=$2; shift 2
-mount --make-rprivate / 2>/dev/null || true
-mount --bind "$tree" "$tree"
-mount --make-private "$tree"
-for folder in /dev /proc /sys; do mount --rbind "$folder" "$tree$folder"; mount --make-rslave "$tree$folder"; done
-while [ "$count" -gt 0 ]; do mount --bind "$1" "$tree$1"; shift; count=$((count - 1)); done
-shift
-status=0
-chroot "$tree" "$@" || status=$?
-umount --recursive --lazy "$tree"
-exit "$status""#;
-
 /// A tree of tools.
 #[derive(Debug, Clone)]
-pub struct ToolRoot {
-    tree: PathBuf,
-    folders: Vec<PathBuf>,
-}
+pub struct ToolRoot(Chroot);
 
 impl ToolRoot {
     /// The tools in `tree`, which see `folders` (absolute paths) and nothing else of the host's files.
-    pub fn new(tree: &Path, folders: Vec<PathBuf>) -> Result<Self> {
-        for folder in folders
-            .iter()
-            .map(PathBuf::as_path)
-            .chain(["/dev", "/proc", "/sys"].map(Path::new))
-        {
-            let place = tree.join(folder.strip_prefix("/").unwrap_or(folder));
-            fs::create_dir_all(&place).doing("make the folder", &place)?;
-        }
-        Ok(Self {
-            tree: tree.to_owned(),
-            folders,
-        })
+    pub fn new(tree: &Path, folders: Vec<PathBuf>) -> Self {
+        Self(Chroot::new(tree, folders))
     }
 
     /// A program of the tree that sees the host as any of its own does, with the libraries of the tree: one that writes nothing
@@ -110,36 +81,34 @@ impl ToolRoot {
             Arch::X86_64 => ("lib64/ld-linux-x86-64.so.2", "x86_64-linux-gnu"),
             Arch::Aarch64 => ("lib/ld-linux-aarch64.so.1", "aarch64-linux-gnu"),
         };
-        let (loader, program) = (self.tree.join(loader), self.tree.join("usr/bin").join(program));
+        let tree = self.0.tree();
+        let (loader, program) = (tree.join(loader), tree.join("usr/bin").join(program));
         if !(loader.exists() && program.exists()) {
             return Err(Error::Content(format!(
                 "the tools of this build in {} have no {}",
-                self.tree.display(),
+                tree.display(),
                 program.display()
             )));
         }
         let mut start = command(&loader.to_string_lossy());
         start
             .arg("--library-path")
-            .arg(self.tree.join("usr/lib").join(triplet))
+            .arg(tree.join("usr/lib").join(triplet))
             .arg(program);
         Ok(start)
     }
 
     /// A program of the tree.
     pub fn command(&self, program: &str) -> Command {
-        let mut enter = command("unshare");
+        let mut enter = command(twinhull_chroot::LAUNCHER);
         enter
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("HOME", "/root")
             // Without these, perl and apt would look into folders of the user, which are not in the tree.
             .env_remove("TMPDIR")
             .env_remove("APT_CONFIG")
-            .args(["--mount", "--propagation", "unchanged", "sh", "-euc", ENTER, "enter"])
-            .arg(&self.tree)
-            .arg(self.folders.len().to_string())
-            .args(&self.folders)
-            .args([PROGRAM_FOLLOWS, program]);
+            .args(self.0.arguments())
+            .arg(program);
         enter
     }
 }
