@@ -1,5 +1,7 @@
 //! What changed from one build to another, and what the change would cost a host.
 
+mod files;
+
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::fs::File;
@@ -12,6 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::build::manifest::Manifest;
 use crate::definition::size::Size;
 use crate::error::{Doing, Error, Result};
+use files::Files;
 
 /// Bytes of a block, in which an update copies what the host has already.
 const BLOCK: usize = 4096;
@@ -25,6 +28,8 @@ pub struct Difference {
     pub removed: BTreeMap<String, String>,
     /// Packages that have another version: the old and the new.
     pub changed: BTreeMap<String, (String, String)>,
+    /// Files of the root file system that came, went or are others.
+    pub files: Files,
     /// Bytes of the root file system, old and new.
     pub root: (u64, u64),
     /// Bytes of the kernel image, old and new.
@@ -58,6 +63,7 @@ pub fn run(old: &Path, new: &Path) -> Result<Difference> {
         added: BTreeMap::new(),
         removed: BTreeMap::new(),
         changed: BTreeMap::new(),
+        files: Files::between(&beside(old, &before, "root"), &beside(new, &after, "root"))?,
         root: (before.root.size, after.root.size),
         uki: (before.uki.size, after.uki.size),
         new_root_bytes: cost("root")?,
@@ -143,6 +149,7 @@ impl Difference {
         if self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty() {
             text.push_str("the packages are the same\n");
         }
+        text.push_str(&self.files.to_text());
         for (what, (old, new), cost) in [
             ("root", self.root, self.new_root_bytes),
             ("kernel image", self.uki, self.new_uki_bytes),
@@ -182,6 +189,7 @@ mod tests {
             added: BTreeMap::new(),
             removed: BTreeMap::new(),
             changed: BTreeMap::new(),
+            files: Files::default(),
             root: (0, 0),
             uki: (0, 0),
             new_root_bytes: 0,

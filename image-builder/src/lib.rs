@@ -6,6 +6,7 @@ pub mod cli;
 pub mod commands;
 pub mod definition;
 pub mod diff;
+mod erofs;
 pub mod error;
 pub mod initramfs;
 pub mod inspect;
