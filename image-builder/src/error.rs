@@ -86,6 +86,17 @@ pub enum Error {
         log: PathBuf,
     },
 
+    /// An archive is not signed by the key that was given for it.
+    #[error(
+        "an archive of packages is not signed by its key: {said}\nfor one of [[repository]], `key` must be the file of the key that signs it; the whole output is in {}", log.display()
+    )]
+    Untrusted {
+        /// What apt said.
+        said: String,
+        /// The log file with everything it printed.
+        log: PathBuf,
+    },
+
     /// Keys that are elsewhere have yet to sign.
     #[error("not signed yet:{}", unsigned(missing))]
     Unsigned {

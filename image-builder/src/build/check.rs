@@ -86,6 +86,10 @@ pub fn run(request: &Request) -> Result<Checked> {
             None
         }
         Ok(None) => Some("no indices in the cache".to_owned()),
+        Err(error @ Error::Untrusted { .. }) => {
+            problems.push(error.to_string());
+            None
+        }
         // Without an archive to ask, the rest is still worth saying.
         Err(error) => Some(error.to_string()),
     };

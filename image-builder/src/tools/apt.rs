@@ -35,6 +35,9 @@ pub fn sources(log: &Log) -> Result<Vec<Source>> {
 /// The pattern of what Debian calls essential.
 pub const ESSENTIAL: &str = "?essential";
 
+/// How apt says so: up to version 2, and since 3.
+const SIGNATURE_FAILED: [&str; 2] = ["GPG error: ", "OpenPGP signature verification failed: "];
+
 /// One package file that apt would fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
@@ -56,8 +59,22 @@ pub fn update(log: &Log, folder: &Path, sources: &[String], arch: Arch, keyring:
     let lists = folder.join("lists");
     let mut apt = isolated(folder, &lists, sources, arch, keyring)?;
     apt.arg("update");
-    log.run("fetching the indices of the archives", &mut apt)?;
+    log.run("fetching the indices of the archives", &mut apt)
+        .map_err(|error| match fs::read_to_string(log.path()).as_deref().map(distrust) {
+            Ok(Some(said)) => Error::Untrusted {
+                said: said.to_owned(),
+                log: log.path().to_owned(),
+            },
+            _ => error,
+        })?;
     Ok(lists)
+}
+
+/// The line in which apt says that a signature is not by a key it was given. (It says "is not signed", too, of an archive that it cannot
+/// reach.)
+fn distrust(log: &str) -> Option<&str> {
+    let line = (log.lines()).find(|line| SIGNATURE_FAILED.iter().any(|said| line.contains(said)))?;
+    Some(line.trim_start_matches(['W', 'E']).trim_start_matches(": "))
 }
 
 /// Which package files it takes to have the packages `wanted` with all they depend on, by the indices in `lists`. `folder` is
@@ -187,6 +204,20 @@ mod tests {
         assert_eq!(sources.len(), 2);
         assert_eq!(sources[0].uri, "http://a.example/debian");
         assert_eq!(sources[1].label, "");
+    }
+
+    #[test]
+    fn a_foreign_signature_is_told_from_an_archive_that_is_not_there() {
+        let unsigned = "E: The repository 'http://a.example stable InRelease' is not signed.\n";
+        let foreign = format!("W: GPG error: http://a.example stable InRelease: NO_PUBKEY D136\n{unsigned}");
+        let said = "GPG error: http://a.example stable InRelease: NO_PUBKEY D136";
+        assert_eq!(distrust(&foreign), Some(said));
+        let newer = "Err:1 x\nW: OpenPGP signature verification failed: http://a.example x InRelease: Missing key 12\n";
+        assert!(distrust(newer).unwrap().ends_with("Missing key 12"));
+        assert_eq!(
+            distrust(&format!("E: Failed to fetch http://a.example  404\n{unsigned}")),
+            None
+        );
     }
 
     #[test]
