@@ -54,7 +54,7 @@ const DEFAULT_LOAD: [&str; 5] = ["dm-verity", "erofs", "overlay", "ext4", "efiva
 
 /// Modules that are in the initramfs and loaded when the hardware asks for them: the disks a server or a virtual machine
 /// boots from, and the watchdogs that end a boot that hangs.
-const DEFAULT_MODULES: [&str; 28] = [
+const DEFAULT_MODULES: [&str; 29] = [
     "virtio_pci",
     "virtio_mmio",
     "virtio_blk",
@@ -82,7 +82,9 @@ const DEFAULT_MODULES: [&str; 28] = [
     "crc32c-intel",
     "i6300esb",
     "iTCO_wdt",
+    // Of Arm: the first in QEMU's and many smaller machines, the second in servers.
     "sp805_wdt",
+    "sbsa_gwdt",
 ];
 
 /// A checked definition: everything that can be known without looking at packages is in order.
