@@ -43,6 +43,9 @@ pub fn program(name: &'static str) -> Result<PathBuf> {
         "etcd" => "etcd-server",
         "haproxy" => "haproxy",
         "docker-registry" => "docker-registry",
+        "openssl" => "openssl",
+        "sbsign" => "sbsigntool",
+        "swtpm" => "swtpm",
         _ => "coreutils",
     };
     find(name).ok_or_else(|| Error::MissingTool {

@@ -52,6 +52,7 @@ pub(crate) const PACKAGES: &[Package] = &[
         )
     },
     package("ovmf", "UEFI firmware for virtual machines"),
+    package("swtpm", "TPMs for virtual machines"),
     package("openssh-client", "reaches virtual machines"),
     package("cryptsetup-bin", "tests compare our dm-verity trees with veritysetup's"),
     package("fdisk", "tests compare our partition tables with sfdisk's view"),

@@ -13,11 +13,13 @@ mod authenticode;
 mod checksum;
 mod error;
 mod image;
+mod measure;
 mod read;
 mod sbat;
 mod uki;
 
 pub use authenticode::{attach_signature, authenticode_digest, signatures, without_signatures};
 pub use error::{Part, UkiError};
+pub use measure::pcr11;
 pub use read::{Machine, machine, section};
 pub use uki::{CMDLINE_MAX, Uki};

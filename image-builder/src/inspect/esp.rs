@@ -158,6 +158,10 @@ fn inspect_kernel(
         ),
         Err(problem) => report.bad("  signer", "a signature", problem),
     }
+    match twinhull_uki::pcr11(bytes) {
+        Ok(register) => report.good("  PCR 11", format!("{} once a TPM was told", hex::encode(register))),
+        Err(error) => report.bad("  PCR 11", "nothing", error.to_string()),
+    }
 }
 
 fn signer(program: &[u8]) -> Result<Option<String>, String> {

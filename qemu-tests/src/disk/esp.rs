@@ -1,7 +1,7 @@
 //! The ESP's files, read without mounting it.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 
 use fatfs::{FileSystem, FsOptions, ReadWriteSeek};
 use fscommon::{BufStream, StreamSlice};
@@ -54,6 +54,18 @@ pub(super) fn content(disk: &File, start: u64, size: u64, path: &str) -> io::Res
     let mut bytes = Vec::new();
     file.take(LARGEST_KERNEL_IMAGE).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Writes the kernel image of `entry`.
+pub(super) fn put(disk: &File, start: u64, size: u64, entry: &BootEntry, content: &[u8]) -> io::Result<()> {
+    let esp = open(disk, start, size)?;
+    {
+        let folder = esp.root_dir().open_dir(paths::ENTRIES)?;
+        let mut file = folder.create_file(&entry.to_string())?;
+        file.truncate()?;
+        file.write_all(content)?;
+    }
+    esp.unmount()
 }
 
 /// Path and size of every file in the FAT file system at `start`, sorted.

@@ -225,6 +225,17 @@ pub fn flip_byte(path: &Path, offset: u64) -> Result<()> {
     file.write_all_at(&[!byte[0]], offset).map_err(failed)
 }
 
+/// Writes `content` as the kernel image of `entry` onto the ESP of the raw image at `path`, in place of one that is there.
+///
+/// Not while a machine runs with the disk.
+pub fn put_on_esp(path: &Path, arch: Arch, entry: &BootEntry, content: &[u8]) -> Result<()> {
+    let disk = Disk::open(path, arch)?;
+    let esp = disk.table.esp().map_err(|error| unfit(path, error))?;
+    let written = File::options().read(true).write(true).open(path);
+    let written = written.and_then(|file| esp::put(&file, esp.start, esp.size, entry, content));
+    written.map_err(|source| Error::file("write a kernel image to the ESP of", path, source))
+}
+
 fn unfit(path: &Path, reason: impl std::fmt::Display) -> Error {
     Error::Expectation(format!("disk {}: {reason}", path.display()))
 }

@@ -61,6 +61,8 @@ pub struct Arguments<'a> {
     pub clock: Option<jiff::civil::DateTime>,
     /// What the guest is told.
     pub credentials: &'a [Credential],
+    /// The control socket of its TPM, which is served already.
+    pub tpm: Option<&'a Path>,
     /// The socket on which we wait for QEMU to bring the serial console.
     pub console_socket: &'a Path,
     /// The socket on which we wait for QEMU to bring its monitor.
@@ -132,6 +134,17 @@ impl Arguments<'_> {
                 match self.arch {
                     Arch::X86_64 => "VGA",
                     Arch::Aarch64 => "virtio-gpu-pci",
+                },
+            );
+        }
+        if let Some(tpm) = self.tpm {
+            line.with_file("-chardev", "socket,id=tpm,path=", tpm);
+            line.option("-tpmdev", "emulator,id=tpm,chardev=tpm");
+            line.option(
+                "-device",
+                match self.arch {
+                    Arch::X86_64 => "tpm-crb,tpmdev=tpm",
+                    Arch::Aarch64 => "tpm-tis-device,tpmdev=tpm",
                 },
             );
         }
@@ -222,6 +235,7 @@ mod tests {
             forwards: &[],
             display: false,
             clock: None,
+            tpm: None,
             credentials,
             console_socket: Path::new("/run/console"),
             monitor_socket: Path::new("/run/monitor"),

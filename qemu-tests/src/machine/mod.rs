@@ -5,6 +5,7 @@ pub mod credential;
 pub mod guest;
 pub mod monitor;
 mod patience;
+mod tpm;
 mod waiting;
 
 use std::cell::Cell;
@@ -26,6 +27,7 @@ use self::arguments::{Arguments, Bus};
 use self::credential::Credential;
 use self::monitor::Monitor;
 use self::patience::{Patience, Starvation};
+use self::tpm::Tpm;
 use crate::accelerator::Accelerator;
 use crate::console::Console;
 use crate::error::{ConsoleTail, Error, Result};
@@ -72,6 +74,8 @@ pub struct Plan {
     pub display: bool,
     /// What its hardware clock shows at power-on, in UTC, if not the host's time.
     pub clock: Option<jiff::civil::DateTime>,
+    /// Whether it has a TPM (2.0, made for it and gone with it).
+    pub tpm: bool,
     /// A private folder for its sockets and variable store. Its path must be short: a socket's name has 108 bytes.
     pub folder: PathBuf,
     /// Whether its console log goes on with that of an earlier boot.
@@ -99,6 +103,7 @@ impl Plan {
             forwards: Vec::new(),
             display: false,
             clock: None,
+            tpm: false,
             folder: folders.sockets().to_owned(),
             continued: false,
             logs: folders.logs().to_owned(),
@@ -119,6 +124,7 @@ pub struct Machine {
     ssh: Option<SocketAddr>,
     crashes_expected: Cell<bool>,
     session: Rc<tokio::sync::Mutex<Option<guest::Session>>>,
+    _tpm: Option<Tpm>,
 }
 
 impl Machine {
@@ -133,6 +139,7 @@ impl Machine {
         let monitor_socket = at("monitor");
         let consoles = listen(&console_socket)?;
         let monitors = listen(&monitor_socket)?;
+        let tpm = if plan.tpm { Some(Tpm::start(&plan).await?) } else { None };
         let ssh = plan.key.as_ref().map(|_| ports::free()).transpose()?;
         let line = Arguments {
             arch: plan.arch,
@@ -149,6 +156,7 @@ impl Machine {
             forwards: &plan.forwards,
             display: plan.display,
             clock: plan.clock,
+            tpm: tpm.as_ref().map(Tpm::socket),
             credentials: &plan.credentials,
             console_socket: &console_socket,
             monitor_socket: &monitor_socket,
@@ -192,6 +200,7 @@ impl Machine {
             ssh,
             crashes_expected: Cell::new(false),
             session: Rc::default(),
+            _tpm: tpm,
         })
     }
 

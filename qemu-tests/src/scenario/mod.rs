@@ -7,6 +7,7 @@ mod gates;
 mod power_cuts;
 mod provisioned;
 mod refused;
+mod refused_by_firmware;
 mod repository;
 mod runner;
 mod secure_boot;
@@ -130,6 +131,14 @@ pub const ALL: &[Scenario] = &[
         boots: 3,
         on_request: true,
         script: Script::Rust(|stage| Box::pin(secure_boot::run(stage))),
+    },
+    Scenario {
+        name: "refused_by_firmware",
+        about: "changed, unsigned and wrongly signed kernel images are refused under Secure Boot; the host falls back",
+        images: &[secure_boot::IMAGE],
+        boots: 4,
+        on_request: true,
+        script: Script::Rust(|stage| Box::pin(refused_by_firmware::run(stage))),
     },
     Scenario {
         name: "waits_its_turn",

@@ -18,6 +18,9 @@ const SECURE_BOOT: &str =
     "od -An -tu1 -j4 -N1 /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
 const SETUP_MODE: &str = "od -An -tu1 -j4 -N1 /sys/firmware/efi/efivars/SetupMode-8be4df61-93ca-11d2-aa0d-00e098032b8c";
 
+/// The register that the stub extends with the parts of the kernel image.
+const PCR_11: &str = "cat /sys/class/tpm/tpm0/pcr-sha256/11";
+
 pub(super) async fn run(stage: Rc<Stage>) -> Result<()> {
     let image = stage.image(IMAGE)?;
     stage.step("booting a signed image on firmware without keys, which it is to give its own");
@@ -32,8 +35,16 @@ pub(super) async fn run(stage: Rc<Stage>) -> Result<()> {
         })?;
     }
 
-    stage.step("changing one byte of the kernel image and starting again");
+    stage.step("comparing what its TPM was told with what the kernel image says");
     let uki = std::fs::read(&image.uki).map_err(|source| Error::file("read", &image.uki, source))?;
+    let wanted = twinhull_uki::pcr11(&uki).map_err(|error| Error::Expectation(error.to_string()))?;
+    let wanted = hex::encode_upper(wanted);
+    let found = machine.run(PCR_11).await?;
+    expect(found.trim() == wanted, || {
+        format!("PCR 11 is {} and not {wanted}", found.trim())
+    })?;
+
+    stage.step("changing one byte of the kernel image and starting again");
     let position = on_esp(&stage, &machine, &uki)?;
     flip_byte(disk(&machine)?, position)?;
     let before = machine.console().position();
@@ -43,9 +54,8 @@ pub(super) async fn run(stage: Rc<Stage>) -> Result<()> {
 
     stage.step("putting the byte right and starting again");
     flip_byte(disk(&machine)?, position)?;
-    let before = machine.console().position();
     machine.reset().await?;
-    machine.wait_for_text("login:", before, stage.limit(240)).await?;
+    machine.wait_for_login(stage.limit(240)).await?;
     machine.cut_power().await;
     Ok(())
 }

@@ -182,6 +182,8 @@ pub struct Hardware {
     pub display: bool,
     /// Whether its firmware verifies what it starts.
     pub secure: bool,
+    /// Whether it has a TPM.
+    pub tpm: bool,
     /// Where on our loopback other ports of the guest are reached.
     pub forwards: Vec<(SocketAddr, u16)>,
     /// What its hardware clock shows at power-on, if not the host's time.
@@ -197,6 +199,7 @@ impl Default for Hardware {
             bus: Bus::default(),
             display: false,
             secure: false,
+            tpm: false,
             forwards: Vec::new(),
             clock: None,
         }
@@ -357,6 +360,7 @@ impl Stage {
             bus,
             display,
             secure,
+            tpm,
             forwards,
             clock,
         } = host.hardware;
@@ -381,6 +385,7 @@ impl Stage {
             forwards,
             display,
             clock,
+            tpm,
             continued: host.again,
             logs: self.logs.clone(),
             ..Plan::new(name, firmware, arch, accelerator, &theatre.folders)
@@ -406,12 +411,13 @@ impl Stage {
         &self.theatre.public_key
     }
 
-    /// As [`Stage::boot`], with firmware that verifies what it starts and has no keys yet.
+    /// As [`Stage::boot`], with a TPM and firmware that verifies what it starts and has no keys yet.
     pub async fn boot_secure(&self, image: &Image) -> Result<Rc<Machine>> {
         let disk = self.disks.join("host.raw");
         copy_sparse(&image.disk, &disk).await?;
         let hardware = Hardware {
             secure: true,
+            tpm: true,
             ..Hardware::default()
         };
         let host = Host::new("host", disk);

@@ -56,6 +56,10 @@ pub struct Machine {
     #[serde(default)]
     #[schemars(extend("x-default" = "false"))]
     pub secure_boot: bool,
+    /// Whether it has a TPM 2.0, which is new at each power-on. Needs the package swtpm.
+    #[serde(default)]
+    #[schemars(extend("x-default" = "false"))]
+    pub tpm: bool,
     /// System credentials (`systemd.system-credentials(7)`) by name.
     #[serde(default)]
     pub credentials: BTreeMap<String, String>,

@@ -173,6 +173,7 @@ impl<'a> Play<'a> {
                 bus: machine.bus,
                 display: machine.display,
                 secure: machine.secure_boot,
+                tpm: machine.tpm,
                 forwards,
                 clock: None,
             },
