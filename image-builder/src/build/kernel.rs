@@ -53,7 +53,7 @@ pub(super) fn run(
     let programs = packages.boot.join(EFI_PROGRAMS);
     let stub = read(&programs.join(format!("linux{}.efi.stub", arch.efi())))?;
     let mut loader = read(&programs.join(format!("systemd-boot{}.efi", arch.efi())))?;
-    let kernel = read(&packages.boot.join("boot").join(format!("vmlinuz-{}", tree.kernel)))?;
+    let kernel = read(&crate::tree::modules::kernel(&packages.boot)?)?;
     let cmdline = cmdline(root_hash, arch, &context.definition.cmdline);
     let parts = Uki {
         stub: &stub,

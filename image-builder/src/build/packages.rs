@@ -326,7 +326,9 @@ fn newest(tree: &Path) -> Result<u64> {
     let mut newest = 0;
     // An unpacked tree has no list of files; nobody ran a script in it either, so its kernel's own time counts.
     let Ok(lists) = fs::read_dir(&info) else {
-        return newest_in(&tree.join("boot"));
+        let kernel = tree::modules::kernel(tree)?;
+        let found = kernel.metadata().doing("look at", &kernel)?;
+        return Ok(u64::try_from(found.mtime()).unwrap_or(0));
     };
     for list in lists {
         let path = list.doing("read", &info)?.path();
@@ -341,15 +343,6 @@ fn newest(tree: &Path) -> Result<u64> {
                 newest = newest.max(u64::try_from(found.mtime()).unwrap_or(0));
             }
         }
-    }
-    Ok(newest)
-}
-
-fn newest_in(folder: &Path) -> Result<u64> {
-    let mut newest = 0;
-    for entry in fs::read_dir(folder).doing("read", folder)? {
-        let found = entry.and_then(|entry| entry.metadata()).doing("read", folder)?;
-        newest = newest.max(u64::try_from(found.mtime()).unwrap_or(0));
     }
     Ok(newest)
 }

@@ -71,7 +71,7 @@ pub(super) fn run(request: &Request<'_>) -> Result<Lock> {
 fn is_boot(name: &str, kernel: &str) -> bool {
     name == kernel
         || name == BOOT_LOADER
-        || ["linux-image-", "linux-modules-", "linux-binary-"]
+        || ["linux-image-", "linux-modules-", "linux-binary-", "linux-base-"]
             .iter()
             .any(|start| name.starts_with(start))
 }
@@ -113,6 +113,8 @@ mod tests {
         let kernel = "linux-image-cloud-amd64";
         assert!(is_boot("linux-image-6.12.57+deb13-cloud-amd64", kernel) && is_boot(BOOT_LOADER, kernel));
         assert!(!is_boot("initramfs-tools", kernel) && !is_boot("linux-base", kernel));
+        // Of Debian after 13: the list of what is built in is there.
+        assert!(is_boot("linux-base-7.2.13+deb14-cloud-amd64", kernel));
         assert!(is_boot("kernel-of-ours", "kernel-of-ours"));
     }
 }

@@ -34,6 +34,8 @@ const PACKAGES: &[&str] = &[
     "mmdebstrap",
     "mount",
     "perl-base",
+    // mmtarfilter, by which mmdebstrap leaves files of packages out, is written in it; from 1.6 on mmdebstrap only recommends it.
+    "python3",
     "sed",
     "tar",
     "util-linux",

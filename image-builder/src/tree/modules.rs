@@ -12,8 +12,37 @@ use crate::error::{Doing, Error, Result};
 use crate::tools::root::ToolRoot;
 use crate::tools::{Log, cp, depmod, xz};
 
-/// Puts the modules of the unpacked packages `boot` into `tree` and returns the kernel's release.
-pub(super) fn run(context: &Context<'_>, boot: &Path, tree: &Path) -> Result<String> {
+/// What is beside the modules and not for an image: links to sources that are not there, and what the kernel image holds or
+/// nobody reads.
+const ASIDE: [&str; 5] = ["build", "source", KERNEL, "config", "System.map"];
+
+/// The kernel, where newer packages have it: beside its modules.
+const KERNEL: &str = "vmlinuz";
+
+/// The kernel in the unpacked packages `boot`.
+pub(crate) fn kernel(boot: &Path) -> Result<PathBuf> {
+    let modules = of_the_kernel(boot)?;
+    let in_boot = boot.join("boot").join(format!("vmlinuz-{}", release_of(&modules)));
+    let beside = modules.join(KERNEL);
+    [&in_boot, &beside]
+        .into_iter()
+        .find(|path| path.is_file())
+        .cloned()
+        .ok_or_else(|| {
+            Error::Content(format!(
+                "the kernel package brings modules and no kernel: there is neither {} nor {}",
+                in_boot.display(),
+                beside.display()
+            ))
+        })
+}
+
+fn release_of(modules: &Path) -> String {
+    modules.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The folder of the one kernel's modules in the unpacked packages `boot`.
+fn of_the_kernel(boot: &Path) -> Result<PathBuf> {
     let folder = ["usr/lib/modules", "lib/modules"]
         .map(|folder| boot.join(folder))
         .into_iter()
@@ -21,20 +50,25 @@ pub(super) fn run(context: &Context<'_>, boot: &Path, tree: &Path) -> Result<Str
     let folder = folder.ok_or_else(|| {
         Error::Content("the kernel package brings no modules; is it one of Debian's linux-image packages?".into())
     })?;
-    let releases = list(&folder)?;
-    let [release] = releases.as_slice() else {
-        return Err(Error::Content(format!(
+    match list(&folder)?.as_slice() {
+        [release] => Ok(release.clone()),
+        releases => Err(Error::Content(format!(
             "the kernel package brings {} kernels, and an image has one",
             releases.len()
-        )));
-    };
-    let name = release.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        ))),
+    }
+}
+
+/// Puts the modules of the unpacked packages `boot` into `tree` and returns the kernel's release.
+pub(super) fn run(context: &Context<'_>, boot: &Path, tree: &Path) -> Result<String> {
+    let release = of_the_kernel(boot)?;
+    let name = release_of(&release);
     let modules = tree.join("usr/lib/modules");
     fs::create_dir_all(&modules).doing("make the folder", &modules)?;
     let target = modules.join(&name);
-    cp::tree(&context.log, release, &target)?;
-    for link in ["build", "source"] {
-        super::files::remove(&target.join(link))?;
+    cp::tree(&context.log, &release, &target)?;
+    for aside in ASIDE {
+        super::files::remove(&target.join(aside))?;
     }
     // Before the index is made, so that it knows only modules that are there.
     super::drop::run(&context.definition.drop, tree)?;
@@ -65,4 +99,23 @@ fn find_compressed(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_is_found_in_boot_and_beside_its_modules() {
+        let tree = tempfile::tempdir().unwrap();
+        let modules = tree.path().join("usr/lib/modules/7.2");
+        fs::create_dir_all(&modules).unwrap();
+        assert!(kernel(tree.path()).unwrap_err().to_string().contains("no kernel"));
+        fs::write(modules.join("vmlinuz"), "").unwrap();
+        assert_eq!(kernel(tree.path()).unwrap(), modules.join("vmlinuz"));
+        fs::create_dir(tree.path().join("boot")).unwrap();
+        let in_boot = tree.path().join("boot/vmlinuz-7.2");
+        fs::write(&in_boot, "").unwrap();
+        assert_eq!(kernel(tree.path()).unwrap(), in_boot);
+    }
 }
