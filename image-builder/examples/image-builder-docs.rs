@@ -29,7 +29,7 @@ Beside the artefacts of a build: what the programs said that it ran.
         r"
 .BR twinhull\-definition (5),
 .BR twinhull\-updater (1),
-.BR twinhull\-lock (1),
+.BR twinhull\-lock (8),
 .BR systemd\-dissect (1)
 ",
     ),
@@ -37,7 +37,7 @@ Beside the artefacts of a build: what the programs said that it ran.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder: PathBuf = std::env::args_os().nth(1).ok_or("usage: docs FOLDER")?.into();
-    twinhull_manual::write(Cli::command(), &SECTIONS, &folder)?;
+    twinhull_manual::write(Cli::command(), twinhull_manual::Part::Programs, &SECTIONS, &folder)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut Cli::command(), "twinhull", &folder)?;
     }

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use twinhull_layout::Arch;
-use twinhull_qemu::accelerator::Choice;
-use twinhull_qemu::scenario;
+
+use crate::accelerator::Choice;
+use crate::scenario;
 
 /// Boots disk images in QEMU, breaks them on purpose and reports.
 #[derive(Debug, Parser)]
@@ -20,14 +21,15 @@ Examples:
 
 Exit status: 0 all passed, 1 a scenario failed, 2 wrong usage, 3 a tool, artefact or right is missing, 130 interrupted."
 )]
-pub(crate) struct Cli {
+pub struct Cli {
+    /// What to do.
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub command: Command,
 }
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub enum Command {
     /// Play scenario files with an image
     Test(TestArguments),
     /// Only say whether scenario files make sense
@@ -48,21 +50,26 @@ pub(crate) enum Command {
     Network,
 }
 
+/// What `test` plays.
 #[derive(Debug, Args)]
-pub(crate) struct TestArguments {
+pub struct TestArguments {
     /// A raw disk image, which is copied and not changed, then scenario files (docs/scenario-file.md)
     #[arg(required = true, value_name = "IMAGE|SCENARIO.toml")]
-    pub(crate) files: Vec<PathBuf>,
+    pub files: Vec<PathBuf>,
     /// Folder for logs and, while they are needed, disks; it may hold images by version, keys and a repository as for `prove`
     #[arg(long, value_name = "DIR", default_value = "qemu-work")]
-    pub(crate) work: PathBuf,
+    pub work: PathBuf,
+    /// How they are run.
     #[command(flatten)]
-    pub(crate) how: How,
+    pub how: How,
 }
 
 impl TestArguments {
     /// The image, if there is one, and the scenario files.
-    pub(crate) fn sorted(&self) -> Result<(Option<&PathBuf>, &[PathBuf]), String> {
+    ///
+    /// # Errors
+    /// When no file is a scenario, or another than the first is none.
+    pub fn sorted(&self) -> Result<(Option<&PathBuf>, &[PathBuf]), String> {
         let is_scenario = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "toml");
         let (image, scenarios) = match self.files.split_first() {
             Some((first, rest)) if !is_scenario(first) => (Some(first), rest),
@@ -81,76 +88,80 @@ impl TestArguments {
     }
 }
 
+/// What `prove` runs.
 #[derive(Debug, Args)]
-pub(crate) struct ProveArguments {
+pub struct ProveArguments {
     /// Scenarios to run
-    pub(crate) scenarios: Vec<String>,
+    pub scenarios: Vec<String>,
     /// All scenarios, also those that otherwise run only when named
     #[arg(long, conflicts_with = "scenarios")]
-    pub(crate) all: bool,
+    pub all: bool,
     /// Folder of images, programs, keys and repository (docs/qemu-tests.md)
     #[arg(long, value_name = "DIR")]
-    pub(crate) work: PathBuf,
+    pub work: PathBuf,
     /// How many states that a power cut can leave are booted, beside all those that are only looked at
     #[arg(long, value_name = "N", default_value = "3")]
-    pub(crate) power_cuts: u16,
+    pub power_cuts: u16,
+    /// How they are run.
     #[command(flatten)]
-    pub(crate) how: How,
+    pub how: How,
 }
 
 /// What is the same for all scenarios.
 #[derive(Debug, Args)]
-pub(crate) struct How {
+pub struct How {
     /// The architecture of the images
     #[arg(long, default_value_t = Arch::X86_64)]
-    pub(crate) arch: Arch,
+    pub arch: Arch,
     /// Scenarios side by side, as far as memory allows [default: one for each core]
     #[arg(long, value_name = "N")]
-    pub(crate) jobs: Option<NonZeroU8>,
+    pub jobs: Option<NonZeroU8>,
     /// auto (kvm if it proves itself by booting the firmware), kvm or tcg
     #[arg(long, value_name = "WHICH", default_value = "auto")]
-    pub(crate) accelerator: Choice,
+    pub accelerator: Choice,
     /// Write the evidence here
     #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
+    pub json: Option<PathBuf>,
     /// Write a `JUnit` report here
     #[arg(long, value_name = "FILE")]
-    pub(crate) junit: Option<PathBuf>,
+    pub junit: Option<PathBuf>,
     /// Write a page with steps, consoles and pictures here
     #[arg(long, value_name = "FILE")]
-    pub(crate) html: Option<PathBuf>,
+    pub html: Option<PathBuf>,
     /// Leave the machines' disks for a look
     #[arg(long)]
-    pub(crate) keep: bool,
+    pub keep: bool,
 }
 
+/// What `demo` shows.
 #[derive(Debug, Args)]
-pub(crate) struct DemoArguments {
+pub struct DemoArguments {
     /// Folder of images, programs, keys and repository (docs/qemu-tests.md)
     #[arg(long, value_name = "DIR")]
-    pub(crate) work: PathBuf,
+    pub work: PathBuf,
     /// auto (kvm if it proves itself by booting the firmware), kvm or tcg
     #[arg(long, value_name = "WHICH", default_value = "auto")]
-    pub(crate) accelerator: Choice,
+    pub accelerator: Choice,
     /// Leave the machine's disk for a look
     #[arg(long)]
-    pub(crate) keep: bool,
+    pub keep: bool,
 }
 
+/// What `run` boots.
 #[derive(Debug, Args)]
-pub(crate) struct RunArguments {
+pub struct RunArguments {
     /// A raw disk image; it is copied, not changed
-    pub(crate) image: PathBuf,
+    pub image: PathBuf,
     /// auto (kvm if it proves itself by booting the firmware), kvm or tcg
     #[arg(long, value_name = "WHICH", default_value = "auto")]
-    pub(crate) accelerator: Choice,
+    pub accelerator: Choice,
     /// Memory in MiB
     #[arg(long, value_name = "MIB", default_value = "1536")]
-    pub(crate) memory: u32,
+    pub memory: u32,
 }
 
 /// The scenarios, one a line.
-pub(crate) fn list() -> String {
+pub fn list() -> String {
     let width = scenario::ALL
         .iter()
         .map(|scenario| scenario.name.len())

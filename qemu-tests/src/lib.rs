@@ -9,6 +9,7 @@
 //! - [`disk`]: a switched-off machine's disk seen from outside: slots, boot entries, intactness.
 //! - [`write_log`]: every write and flush of a disk, and all the states that a power cut can leave.
 //! - [`artefacts`]: the folder of images and programs that a run needs.
+//! - [`cli`]: the command line.
 //! - [`report`]: the outcome as a table, JSON and `JUnit` XML; [`page`]: as HTML.
 //!
 //! A test that boots an image and looks at it from inside and outside:
@@ -64,6 +65,7 @@
 
 pub mod accelerator;
 pub mod artefacts;
+pub mod cli;
 pub mod console;
 pub mod demo;
 pub mod disk;

@@ -1,19 +1,16 @@
 //! `twinhull-qemu`: boots images in QEMU, breaks them on purpose and reports.
 
-mod cli;
-
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
 use twinhull_layout::Arch;
 use twinhull_qemu::artefacts::Artefacts;
+use twinhull_qemu::cli::{Cli, Command, DemoArguments, How, ProveArguments, RunArguments, TestArguments};
 use twinhull_qemu::scenario::file::Written;
 use twinhull_qemu::scenario::{self, Options, Piece, Ran};
 use twinhull_qemu::steps::Board;
-use twinhull_qemu::{demo, interactive, isolation, page, report};
-
-use crate::cli::{Cli, Command, DemoArguments, How, ProveArguments, RunArguments, TestArguments};
+use twinhull_qemu::{cli, demo, interactive, isolation, page, report};
 
 /// A scenario failed.
 const FAILED: u8 = 1;

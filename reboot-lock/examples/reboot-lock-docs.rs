@@ -10,7 +10,12 @@ use twinhull_lock::command::Arguments;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder: PathBuf = std::env::args_os().nth(1).ok_or("usage: docs FOLDER")?.into();
-    twinhull_manual::write(Arguments::command(), &[], &folder)?;
+    twinhull_manual::write(
+        Arguments::command(),
+        twinhull_manual::Part::Administration,
+        &[],
+        &folder,
+    )?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut Arguments::command(), "twinhull-lock", &folder)?;
     }

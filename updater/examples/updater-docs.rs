@@ -53,7 +53,7 @@ What the agent remembers. None of it needs a backup, and none of it is to be edi
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder: PathBuf = std::env::args_os().nth(1).ok_or("usage: docs FOLDER")?.into();
-    twinhull_manual::write(Cli::command(), &SECTIONS, &folder)?;
+    twinhull_manual::write(Cli::command(), twinhull_manual::Part::Programs, &SECTIONS, &folder)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut Cli::command(), "twinhull-updater", &folder)?;
     }

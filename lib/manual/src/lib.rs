@@ -13,33 +13,52 @@ use clap_mangen::Man;
 /// A further section of a program's page: its title, and its lines in the language of `man(7)`.
 pub type Section = (&'static str, &'static str);
 
+/// The part of the manual that a program's pages stand in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// 1: what a user starts.
+    Programs,
+    /// 8: servers, and what looks after them.
+    Administration,
+}
+
+impl Part {
+    fn number(self) -> &'static str {
+        match self {
+            Self::Programs => "1",
+            Self::Administration => "8",
+        }
+    }
+}
+
 /// The title of a paragraph that has none of its own.
 const UNTITLED: &str = "NOTES";
 
-/// Writes the pages of `command` into `folder`, which is made when it is not there; `sections` go to the page of the program.
+/// Writes the pages of `command` for `part` into `folder`, which is made when it is not there; `sections` go to the page of the
+/// program.
 ///
 /// # Errors
 /// The folder cannot be made, or a page not be written.
-pub fn write(command: Command, sections: &[Section], folder: &Path) -> io::Result<()> {
+pub fn write(command: Command, part: Part, sections: &[Section], folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let mut command = command.disable_help_subcommand(true);
     command.build();
-    write_built(&command, sections, folder)
+    write_built(&command, part, sections, folder)
 }
 
-fn write_built(command: &Command, sections: &[Section], folder: &Path) -> io::Result<()> {
+fn write_built(command: &Command, part: Part, sections: &[Section], folder: &Path) -> io::Result<()> {
     for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
-        write_built(inner, &[], folder)?;
+        write_built(inner, part, &[], folder)?;
     }
-    let name = Man::new(command.clone()).get_filename();
+    let name = Man::new(command.clone()).section(part.number()).get_filename();
     let mut page = Vec::new();
-    render(command, sections, &mut page)?;
+    render(command, part, sections, &mut page)?;
     fs::write(folder.join(name), page)
 }
 
-fn render(command: &Command, sections: &[Section], page: &mut Vec<u8>) -> io::Result<()> {
+fn render(command: &Command, part: Part, sections: &[Section], page: &mut Vec<u8>) -> io::Result<()> {
     let after = command.get_after_help().map(ToString::to_string);
-    let man = Man::new(command.clone().after_help(None::<&str>));
+    let man = Man::new(command.clone().after_help(None::<&str>)).section(part.number());
     man.render_title(page)?;
     man.render_name_section(page)?;
     man.render_synopsis_section(page)?;
@@ -101,7 +120,7 @@ mod tests {
 
     fn pages(command: Command, sections: &[Section]) -> impl Fn(&str) -> String {
         let folder = tempfile::tempdir().unwrap();
-        write(command, sections, folder.path()).unwrap();
+        write(command, Part::Programs, sections, folder.path()).unwrap();
         move |name| fs::read_to_string(folder.path().join(name)).unwrap()
     }
 
@@ -129,7 +148,7 @@ mod tests {
             .subcommand(Command::new("run").arg(Arg::new("x").long("x").help("What it does")))
             .subcommand(Command::new("secret").hide(true));
         let folder = tempfile::tempdir().unwrap();
-        write(command, &[], &folder.path().join("made")).unwrap();
+        write(command, Part::Programs, &[], &folder.path().join("made")).unwrap();
         let mut names: Vec<String> = fs::read_dir(folder.path().join("made"))
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -138,5 +157,18 @@ mod tests {
         assert_eq!(names, ["tool-run.1", "tool.1"]);
         let page = fs::read_to_string(folder.path().join("made/tool-run.1")).unwrap();
         assert!(page.contains("What it does") && !page.contains(".SH NOTES"), "{page}");
+    }
+
+    #[test]
+    fn pages_of_a_server_are_in_the_part_of_administration() {
+        let folder = tempfile::tempdir().unwrap();
+        let command = Command::new("server").subcommand(Command::new("serve"));
+        write(command, Part::Administration, &[], folder.path()).unwrap();
+        let page = fs::read_to_string(folder.path().join("server.8")).unwrap();
+        assert!(
+            page.contains(".TH server 8") && page.contains("server\\-serve(8)"),
+            "{page}"
+        );
+        assert!(folder.path().join("server-serve.8").exists());
     }
 }

@@ -10,7 +10,7 @@ use super::document::{Action, Common, Damage, Expectation, Head, Machine, Place,
 
 const HEAD: &str = "# The scenario file
 
-<!-- Made by `cargo run -p twinhull-qemu --example qemu-docs`. Change the comments in qemu-tests/src/scenario/file/document.rs. -->
+<!-- Made by `cargo run -p twinhull-qemu --example qemu-docs -- target/dist/qemu`. Change the comments in qemu-tests/src/scenario/file/document.rs. -->
 
 A scenario is a TOML file: machines, services beside them, and steps that are done in order. The first that fails ends it.
 
@@ -215,7 +215,7 @@ mod tests {
         let page = std::fs::read_to_string(page).unwrap();
         assert!(
             page == markdown(),
-            "docs/scenario-file.md is old: cargo run -p twinhull-qemu --example qemu-docs"
+            "docs/scenario-file.md is old: cargo run -p twinhull-qemu --example qemu-docs -- target/dist/qemu"
         );
     }
 }
