@@ -17,6 +17,7 @@ mod elsewhere;
 mod error;
 mod modules;
 mod mounts;
+mod repair;
 mod root;
 mod state;
 mod unfinished;

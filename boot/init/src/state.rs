@@ -11,7 +11,7 @@ use twinhull_layout::paths;
 use crate::disk::Partition;
 use crate::error::InitError;
 use crate::mounts::{SYSROOT, below_root};
-use crate::unfinished;
+use crate::{console, repair, unfinished};
 
 /// Folders of the state partition, with their modes. They are made when missing: at first boot, all of them.
 const FOLDERS: [(&str, u32); 4] = [
@@ -22,16 +22,29 @@ const FOLDERS: [(&str, u32); 4] = [
 ];
 
 const REPAIR: &str =
-    "see the kernel's message above, check the partition from a rescue system (e2fsck), or reinstall this host";
+    "see the messages above, check the partition from a rescue system (e2fsck), or reinstall this host";
 const IMAGE: &str = "check that the image has this folder";
 
-/// Mounts the state, and `/var` and `/etc` from it. State that does not mount ends the boot: to go on without would
-/// start every service of this host from nothing.
+/// Mounts the state, and `/var` and `/etc` from it. State that is damaged is repaired. If it does not mount then either, the boot
+/// ends: to go on without would start every service of this host from nothing.
 pub(crate) fn mount(partition: &Partition) -> Result<(), InitError> {
     let device = Path::new("/dev").join(&partition.name);
     let doing = format!("mounting the state from {}", device.display());
-    below_root(&device, paths::STATE_MOUNT, Some("ext4"), MsFlags::MS_NOATIME, None)
-        .map_err(InitError::system(doing, REPAIR))?;
+    let mount = || below_root(&device, paths::STATE_MOUNT, Some("ext4"), MsFlags::MS_NOATIME, None);
+    let marked = repair::is_wanted(&device);
+    if marked {
+        repair::run(&device);
+    }
+    mount()
+        .or_else(|error| {
+            if marked {
+                return Err(error);
+            }
+            console::warn(&format!("{doing}: {error}"));
+            repair::run(&device);
+            mount()
+        })
+        .map_err(InitError::system(doing.clone(), REPAIR))?;
 
     let state = Path::new(SYSROOT).join(paths::STATE_MOUNT.trim_start_matches('/'));
     prepare(&state).map_err(InitError::system("preparing the folders of the state", REPAIR))?;
