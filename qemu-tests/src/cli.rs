@@ -44,6 +44,8 @@ pub enum Command {
     Demo(DemoArguments),
     /// Boot a private copy of an image with its console on this terminal
     Run(RunArguments),
+    /// Boot images in turns and say what each needs from the firmware's hand-over to a text on its console
+    BootTime(BootTimeArguments),
     /// List the scenarios of `prove`
     List,
     /// List the network interfaces that guests can reach: only loopback
@@ -158,6 +160,29 @@ pub struct RunArguments {
     /// Memory in MiB
     #[arg(long, value_name = "MIB", default_value = "1536")]
     pub memory: u32,
+}
+
+/// What a boot costs.
+#[derive(Debug, Args)]
+pub struct BootTimeArguments {
+    /// Raw disk images of one architecture; they are copied, not changed
+    #[arg(required = true)]
+    pub images: Vec<PathBuf>,
+    /// A text on the console; several come in this order
+    #[arg(long = "until", value_name = "TEXT", default_value = "login:")]
+    pub texts: Vec<String>,
+    /// How often each image is booted
+    #[arg(long, value_name = "N", default_value = "3")]
+    pub runs: u16,
+    /// auto (kvm if it proves itself by booting the firmware), kvm or tcg
+    #[arg(long, value_name = "WHICH", default_value = "auto")]
+    pub accelerator: Choice,
+    /// Memory in MiB
+    #[arg(long, value_name = "MIB", default_value = "1536")]
+    pub memory: u32,
+    /// Print a JSON object a line instead of a table
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The scenarios, one a line.

@@ -65,6 +65,7 @@
 
 pub mod accelerator;
 pub mod artefacts;
+pub mod boot_time;
 pub mod cli;
 pub mod console;
 pub mod demo;

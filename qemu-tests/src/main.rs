@@ -6,11 +6,13 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use twinhull_layout::Arch;
 use twinhull_qemu::artefacts::Artefacts;
-use twinhull_qemu::cli::{Cli, Command, DemoArguments, How, ProveArguments, RunArguments, TestArguments};
+use twinhull_qemu::cli::{
+    BootTimeArguments, Cli, Command, DemoArguments, How, ProveArguments, RunArguments, TestArguments,
+};
 use twinhull_qemu::scenario::file::Written;
 use twinhull_qemu::scenario::{self, Options, Piece, Ran};
 use twinhull_qemu::steps::Board;
-use twinhull_qemu::{cli, demo, interactive, isolation, page, report};
+use twinhull_qemu::{boot_time, cli, demo, interactive, isolation, page, report};
 
 /// A scenario failed.
 const FAILED: u8 = 1;
@@ -90,8 +92,42 @@ async fn perform(command: Command) -> anyhow::Result<u8> {
             Ok(0)
         }
         Command::Prove(arguments) => prove(arguments).await,
+        Command::BootTime(arguments) => boot_time(arguments).await,
         Command::Check { .. } | Command::List | Command::Network => Ok(0),
     }
+}
+
+async fn boot_time(arguments: BootTimeArguments) -> anyhow::Result<u8> {
+    let request = boot_time::Request {
+        images: arguments.images,
+        texts: arguments.texts,
+        runs: arguments.runs,
+        memory_mib: arguments.memory,
+        accelerator: arguments.accelerator,
+    };
+    if !arguments.json {
+        println!(
+            "{:>8} {:>8} {:>12} {:>12}  text, image",
+            "CPU s", "s", "bytes read", "memory"
+        );
+    }
+    let tell = |cost: &boot_time::Cost| {
+        if arguments.json {
+            println!("{}", serde_json::json!(cost));
+            return;
+        }
+        println!(
+            "{:>8.2} {:>8.2} {:>12} {:>12}  \"{}\", {}",
+            cost.cpu_seconds,
+            cost.seconds,
+            cost.bytes_read,
+            cost.memory,
+            cost.text,
+            cost.image.display()
+        );
+    };
+    boot_time::measure(&request, &std::env::temp_dir(), tell).await?;
+    Ok(0)
 }
 
 async fn test(arguments: TestArguments) -> anyhow::Result<u8> {

@@ -234,6 +234,23 @@ impl Machine {
         self.monitor.count("RESET")
     }
 
+    /// The id of the process that runs it.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Bytes that it has read from its disk since power-on.
+    pub(crate) async fn bytes_read(&self) -> Result<u64> {
+        let answer = self.monitor.ask("query-blockstats").await?;
+        let disks = answer.as_array().into_iter().flatten();
+        let mut disk = disks.filter(|disk| disk["device"] == "disk");
+        let read = disk.next().and_then(|disk| disk.pointer("/stats/rd_bytes")?.as_u64());
+        read.ok_or_else(|| Error::Monitor {
+            command: "query-blockstats".to_owned(),
+            reason: format!("no disk in {answer}"),
+        })
+    }
+
     /// How often its watchdog has fired.
     pub fn watchdog_bites(&self) -> usize {
         self.monitor.count("WATCHDOG")

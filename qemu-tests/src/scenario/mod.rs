@@ -125,6 +125,14 @@ pub const ALL: &[Scenario] = &[
         script: Script::Rust(|stage| Box::pin(provisioned::run(stage))),
     },
     Scenario {
+        name: "ten_hosts",
+        about: "ten hosts from one image, one after another: ten names, ten machine ids, ten host keys",
+        images: &["1.0.0"],
+        boots: 10,
+        on_request: true,
+        script: Script::Rust(|stage| Box::pin(provisioned::ten(stage))),
+    },
+    Scenario {
         name: "secure_boot",
         about: "the image enrols its own keys, boots with Secure Boot on, and nothing that was changed starts any more",
         images: &[secure_boot::IMAGE],
@@ -174,9 +182,9 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "rot",
-        about: "bytes flipped in the partition table and the hash tree: healed, or noticed, never taken for good",
+        about: "bytes flipped in the partition table, the state and the hash tree: healed, or noticed, never taken for good",
         images: &["1.0.0"],
-        boots: 2,
+        boots: 3,
         on_request: true,
         script: Script::File(include_str!("../../scenarios/rot.toml")),
     },

@@ -1,6 +1,7 @@
-//! One image, two hosts. Each becomes somebody of its own, and is told the rest by system credentials alone.
+//! One image, several hosts. Each becomes somebody of its own, and is told the rest by system credentials alone.
 
-use std::fs::File;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -15,6 +16,8 @@ use crate::machine::credential::Credential;
 
 /// The hosts, with what their disks have more than the image, in bytes.
 const HOSTS: [(&str, u64); 2] = [("port", 1 << 30), ("starboard", 3 << 30)];
+/// How many hosts [`ten`] provisions.
+const MANY: usize = 10;
 /// Who may log in beside root.
 const USER: &str = "sailor";
 /// The kernel's network device that a site asks for.
@@ -56,13 +59,45 @@ pub(super) async fn run(stage: Rc<Stage>) -> Result<()> {
         machine.cut_power().await;
         identities.push(identity);
     }
-    let [first, second] = &identities[..] else {
-        return Err(Error::Expectation("there are not two hosts".to_owned()));
-    };
-    expect(
-        first.machine_id != second.machine_id && first.host_key != second.host_key,
-        || format!("two hosts share an identity: {first:?} and {second:?}"),
-    )
+    nobody_is_somebody_else(&identities)
+}
+
+/// Ten hosts one after the other, each with as much disk as the image.
+pub(super) async fn ten(stage: Rc<Stage>) -> Result<()> {
+    let image = stage.image("1.0.0")?;
+    let mut identities = Vec::new();
+    for number in 1..=MANY {
+        let name = format!("berth-{number}");
+        stage.step(format!("booting {name}"));
+        let machine = start(&stage, &image, &name, 0).await?;
+        machine.wait_for_login(stage.limit(120)).await?;
+        is_what_it_was_told(&machine, &name).await?;
+        identities.push(identity(&machine).await?);
+        machine.cut_power().await;
+        stage.forget(&machine);
+        let disk = disk(&stage, &name);
+        fs::remove_file(&disk).map_err(|source| Error::file("remove", disk, source))?;
+    }
+    stage.step("comparing the ten");
+    nobody_is_somebody_else(&identities)
+}
+
+/// No machine id and no host key is there twice.
+fn nobody_is_somebody_else(identities: &[Identity]) -> Result<()> {
+    let (mut ids, mut keys) = (BTreeMap::new(), BTreeMap::new());
+    for (at, identity) in identities.iter().enumerate() {
+        let earlier = [
+            ids.insert(&identity.machine_id, at),
+            keys.insert(&identity.host_key, at),
+        ];
+        if let Some(earlier) = earlier.into_iter().flatten().next() {
+            let other = &identities[earlier];
+            return Err(Error::Expectation(format!(
+                "two hosts share an identity: {other:?} and {identity:?}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn disk(stage: &Stage, name: &str) -> PathBuf {
@@ -141,4 +176,24 @@ async fn identity(machine: &Machine) -> Result<Identity> {
         format!("an identity is incomplete: {machine_id:?}, {host_key:?}")
     })?;
     Ok(Identity { machine_id, host_key })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(machine_id: &str, host_key: &str) -> Identity {
+        let (machine_id, host_key) = (machine_id.to_owned(), host_key.to_owned());
+        Identity { machine_id, host_key }
+    }
+
+    #[test]
+    fn half_an_identity_in_common_is_too_much() {
+        let [one, two] = [identity("1", "a"), identity("2", "b")];
+        nobody_is_somebody_else(&[one, two]).unwrap();
+        for third in [identity("1", "c"), identity("3", "b")] {
+            let error = nobody_is_somebody_else(&[identity("1", "a"), identity("2", "b"), third]).unwrap_err();
+            assert!(error.to_string().contains("share an identity"));
+        }
+    }
 }

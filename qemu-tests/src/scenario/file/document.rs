@@ -26,6 +26,9 @@ pub struct Head {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Machine {
+    /// Another machine of the file. What is not given here is as there; `credentials`, `files` and `ports` are added to those there.
+    #[schemars(extend("x-default" = "none"))]
+    pub like: Option<String>,
     /// `x86_64` or `aarch64`.
     #[schemars(with = "Option<String>", extend("x-default" = "that of `--arch`"))]
     pub arch: Option<Arch>,
@@ -42,24 +45,20 @@ pub struct Machine {
     #[schemars(extend("x-default" = "2, or 1 under emulation"))]
     pub processors: Option<u32>,
     /// What connects the disk.
-    #[serde(default)]
     #[schemars(extend("x-default" = "virtio"))]
-    pub bus: Bus,
+    pub bus: Option<Bus>,
     /// The size of the disk in MiB, at least that of the image; what is added is empty.
     #[schemars(extend("x-default" = "that of the image"))]
     pub disk: Option<u64>,
     /// Whether it has a display. Then a picture of it is kept at the end.
-    #[serde(default)]
     #[schemars(extend("x-default" = "false"))]
-    pub display: bool,
+    pub display: Option<bool>,
     /// Whether its firmware verifies what it starts. It has no keys yet: the first image that is booted may enrol its own.
-    #[serde(default)]
     #[schemars(extend("x-default" = "false"))]
-    pub secure_boot: bool,
+    pub secure_boot: Option<bool>,
     /// Whether it has a TPM 2.0, which is new at each power-on. Needs the package swtpm.
-    #[serde(default)]
     #[schemars(extend("x-default" = "false"))]
-    pub tpm: bool,
+    pub tpm: Option<bool>,
     /// System credentials (`systemd.system-credentials(7)`) by name.
     #[serde(default)]
     pub credentials: BTreeMap<String, String>,
@@ -70,6 +69,36 @@ pub struct Machine {
     /// Ports of the guest by a name of your own: `web = 80` makes `${MACHINE.web}` the port at which 127.0.0.1 leads there.
     #[serde(default)]
     pub ports: BTreeMap<String, u16>,
+}
+
+impl Machine {
+    /// What is not given is taken from `other`.
+    #[must_use]
+    pub fn completed_by(self, other: &Self) -> Self {
+        fn both<V: Clone>(own: BTreeMap<String, V>, other: &BTreeMap<String, V>) -> BTreeMap<String, V> {
+            let mut all = other.clone();
+            all.extend(own);
+            all
+        }
+        let has_an_image = self.image.is_some() || self.release.is_some();
+        let others = Some(other).filter(|_| !has_an_image);
+        Self {
+            like: self.like,
+            arch: self.arch.or(other.arch),
+            image: self.image.or_else(|| others.and_then(|other| other.image.clone())),
+            release: self.release.or_else(|| others.and_then(|other| other.release.clone())),
+            memory: self.memory.or(other.memory),
+            processors: self.processors.or(other.processors),
+            bus: self.bus.or(other.bus),
+            disk: self.disk.or(other.disk),
+            display: self.display.or(other.display),
+            secure_boot: self.secure_boot.or(other.secure_boot),
+            tpm: self.tpm.or(other.tpm),
+            credentials: both(self.credentials, &other.credentials),
+            files: both(self.files, &other.files),
+            ports: both(self.ports, &other.ports),
+        }
+    }
 }
 
 /// A service on the host's side. `${SERVICE.port}` is where it listens on 127.0.0.1, `${SERVICE.url}` how a guest reaches it.
@@ -87,10 +116,11 @@ pub enum Service {
     },
     /// The reboot lock, `twinhull-lock serve`.
     Lock {
-        /// The groups of hosts, with their slots.
+        /// The groups of hosts, with their slots: `default = 1`. Or with all their rules, as `[groups.NAME]` of the lock's own
+        /// configuration has them: `default = { slots = 1, halt_failures = 0 }`.
         #[serde(default)]
         #[schemars(extend("x-default" = "`default = 1`"))]
-        groups: BTreeMap<String, u32>,
+        groups: BTreeMap<String, Value>,
         /// The name of a service of the kind `etcd` that remembers who holds what.
         #[schemars(extend("x-default" = "a file"))]
         etcd: Option<String>,

@@ -59,6 +59,7 @@ impl Written {
         }
         let list = parts.take_list("step")?;
         let Head { about, machine } = parts.read()?;
+        let machine = completed(&machine, text, path)?;
         let check = Check {
             path,
             machines: &machine,
@@ -122,6 +123,43 @@ impl Written {
     }
 }
 
+/// The machines, each with what it has from the one that it is `like`.
+fn completed(
+    machines: &BTreeMap<String, Machine>,
+    text: &str,
+    path: &Path,
+) -> Result<BTreeMap<String, Machine>, ConfigError> {
+    let check = Check {
+        path,
+        machines,
+        services: &[],
+    };
+    let known: Vec<String> = machines.keys().cloned().collect();
+    let mut all = BTreeMap::new();
+    for (name, machine) in machines {
+        let Some(model) = &machine.like else {
+            all.insert(name.clone(), machine.clone());
+            continue;
+        };
+        let line = heading(name, text);
+        let other = machines
+            .get(model)
+            .ok_or_else(|| check.unknown(line, "machine", model, &known))?;
+        if other.like.is_some() {
+            return Err(check.wrong(line, format!("`{model}` is itself like another machine: name that one")));
+        }
+        all.insert(name.clone(), machine.clone().completed_by(other));
+    }
+    Ok(all)
+}
+
+/// The line of `text` with the heading of the machine `name`.
+fn heading(name: &str, text: &str) -> usize {
+    let heading = format!("machine.{name}");
+    let at = text.lines().position(|line| line.contains(&heading));
+    at.map_or(1, |at| at + 1)
+}
+
 impl Action {
     /// Whether it is done to machines.
     pub(super) fn is_on_machines(&self) -> bool {
@@ -164,11 +202,7 @@ impl Check<'_> {
     fn machines_make_sense(&self, text: &str) -> Result<(), ConfigError> {
         let taken: BTreeSet<_> = self.services.iter().map(|(name, _)| name).collect();
         for (name, machine) in self.machines {
-            let heading = format!("machine.{name}");
-            let line = text
-                .lines()
-                .position(|line| line.contains(&heading))
-                .map_or(1, |at| at + 1);
+            let line = heading(name, text);
             if !is_name(name) {
                 return Err(self.wrong(
                     line,
@@ -366,6 +400,32 @@ mod tests {
             ("boots", 2048, 2)
         );
         assert!(written.needs_an_image());
+    }
+
+    #[test]
+    fn a_machine_can_be_like_another() {
+        let one = "about = \"x\"\n[machine.one]\nmemory = 512\ntpm = true\nimage = \"a.raw\"\nfiles.\"/a\" = \"1\"\nfiles.\"/b\" = \"1\"\n";
+        let step = "[[step]]\ndo = \"boot\"\n";
+        let two = "[machine.two]\nlike = \"one\"\nrelease = \"1.0.0\"\ntpm = false\nfiles.\"/b\" = \"2\"\n";
+        let written = parse(&format!("{one}{two}{step}")).unwrap();
+        let two = &written.machines["two"];
+        assert_eq!((two.memory, two.tpm, &two.image), (Some(512), Some(false), &None));
+        let texts: Vec<_> = two
+            .files
+            .iter()
+            .map(|(path, text)| (path.as_str(), text.as_str()))
+            .collect();
+        assert_eq!(texts, [("/a", "1"), ("/b", "2")]);
+        assert_eq!(written.machines["one"].files["/b"], "1");
+        assert_eq!(
+            parse(&format!("{one}[machine.two]\nlike = \"on\"\n{step}")).unwrap_err(),
+            "boots.toml:8: no machine is called `on`; did you mean `one`?"
+        );
+        let chain = "[machine.two]\nlike = \"one\"\n[machine.six]\nlike = \"two\"\n";
+        assert_eq!(
+            parse(&format!("{one}{chain}{step}")).unwrap_err(),
+            "boots.toml:10: `two` is itself like another machine: name that one"
+        );
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::document::Service;
 use super::names::Names;
 use crate::error::{Error, Result};
@@ -192,7 +194,7 @@ impl Surroundings<'_> {
                 let config = format!(
                     "version: 0.1\nlog: {{ level: info }}\nstorage: {{ filesystem: {{ rootdirectory: {} }} }}\nhttp: {{ addr: \
                      '127.0.0.1:{port}' }}\n",
-                    serde_json::Value::from(self.private.join(IMAGES).to_string_lossy()),
+                    Value::from(self.private.join(IMAGES).to_string_lossy()),
                 );
                 let path = file("registry.yml", &config)?;
                 (
@@ -246,7 +248,7 @@ impl Surroundings<'_> {
     fn lock_config(
         &self,
         name: &str,
-        groups: &std::collections::BTreeMap<String, u32>,
+        groups: &std::collections::BTreeMap<String, Value>,
         etcd: Option<&str>,
     ) -> Result<String> {
         let store = match etcd {
@@ -256,22 +258,28 @@ impl Surroundings<'_> {
             }
             None => format!(
                 "[store]\npath = {}",
-                serde_json::Value::from(self.private.join("lock.redb").to_string_lossy())
+                Value::from(self.private.join("lock.redb").to_string_lossy())
             ),
         };
         let socket = self.stage.socket(&format!("{name}.admin"));
-        let socket = serde_json::Value::from(socket.to_string_lossy());
+        let socket = Value::from(socket.to_string_lossy());
         let mut config = format!(
             "listen = \"{}\"\nplain_http = true\n{store}\n[admin]\nsocket = {socket}\n",
             self.address
         );
-        for (group, slots) in groups {
-            // Writing to a String cannot fail.
-            let _ = writeln!(
-                config,
-                "[groups.{}]\nslots = {slots}",
-                serde_json::Value::from(group.as_str())
-            );
+        for (group, rules) in groups {
+            // Writing to a String cannot fail. A text, a number and a list of texts are written alike in JSON and in TOML.
+            let _ = writeln!(config, "[groups.{}]", Value::from(group.as_str()));
+            match rules {
+                Value::Object(rules) => {
+                    for (rule, value) in rules {
+                        let _ = writeln!(config, "{} = {value}", Value::from(rule.as_str()));
+                    }
+                }
+                slots => {
+                    let _ = writeln!(config, "slots = {slots}");
+                }
+            }
         }
         if groups.is_empty() {
             config.push_str("[groups.default]\nslots = 1\n");
