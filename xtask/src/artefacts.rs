@@ -200,12 +200,7 @@ impl Artefacts {
     fn programs(&self, phases: &mut Phases) -> Result<()> {
         let bin = self.work.join("bin");
         fs::create_dir_all(&bin).with_context(|| format!("cannot create {}", bin.display()))?;
-        // The whole workspace with its examples: then the dependencies have the same features as for `cargo test`, and are
-        // compiled once.
-        phases.run(
-            "build host programs",
-            cargo_build().args(["--workspace", "--bins", "--examples"]),
-        )?;
+        phases.run("build host programs", &mut host_programs())?;
         phases.run(
             "build static programs of the image",
             cargo_build().args(["--release", "--target", self.arch.musl()]).args([
@@ -347,10 +342,39 @@ impl Artefacts {
     }
 }
 
-/// Builds the program `name` for this host.
+/// Builds the program `name` for this host, as it is built for tests.
 pub(crate) fn host_program(phases: &mut Phases, name: &str) -> Result<PathBuf> {
-    phases.run(&format!("build {name}"), cargo_build().args(["-p", name]))?;
+    phases.run(&format!("build {name}"), &mut host_programs())?;
     Ok(workspace::target().join("debug").join(name))
+}
+
+/// What a build of an image needs beside its definition.
+pub(crate) struct ForBuilds {
+    /// `twinhull`, as it is built for tests: what hashes and compresses is optimised there, too.
+    pub(crate) builder: PathBuf,
+    /// The static init.
+    pub(crate) init: PathBuf,
+    /// The package of the agent.
+    pub(crate) agent: PathBuf,
+}
+
+/// Builds the programs that a build of an image for `arch` needs.
+pub(crate) fn for_builds(phases: &mut Phases, arch: Arch) -> Result<ForBuilds> {
+    let artefacts = Artefacts {
+        arch,
+        work: arch.work(),
+    };
+    artefacts.programs(phases)?;
+    artefacts.agent_package(phases)?;
+    let absolute = |path: PathBuf| {
+        path.canonicalize()
+            .with_context(|| format!("there is no {}", path.display()))
+    };
+    Ok(ForBuilds {
+        builder: absolute(artefacts.work.join("bin/twinhull"))?,
+        init: absolute(artefacts.work.join("bin/twinhull-init"))?,
+        agent: absolute(artefacts.agent_deb())?,
+    })
 }
 
 /// Builds the static program of package `name` for `arch` as it is shipped.
@@ -360,6 +384,13 @@ pub(crate) fn static_program(phases: &mut Phases, name: &str, arch: Arch) -> Res
         cargo_build().args(["--release", "--target", arch.musl(), "-p", name]),
     )?;
     Ok(workspace::target().join(arch.musl()).join("release").join(name))
+}
+
+/// The whole workspace with its examples: then the dependencies have the same features as for `cargo test`, and are compiled once.
+fn host_programs() -> Command {
+    let mut command = cargo_build();
+    command.args(["--workspace", "--bins", "--examples"]);
+    command
 }
 
 fn cargo_build() -> Command {

@@ -5,6 +5,7 @@
 
 mod apps;
 mod arch;
+mod archives;
 mod artefacts;
 mod bench;
 mod chaos;

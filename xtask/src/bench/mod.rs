@@ -4,6 +4,7 @@
 //! its figures to [`Evidence`](crate::evidence::Evidence).
 
 mod agent;
+mod build;
 mod lock;
 mod measuring_test;
 mod payload;
@@ -23,6 +24,8 @@ pub(crate) enum Bench {
         #[command(flatten)]
         publication: Publication,
     },
+    /// Builds of images: processor time, memory and disk, beside mkosi
+    Build(build::Build),
     /// The reboot lock over etcd and over its embedded store: changes a second, latency, memory
     Lock {
         #[command(flatten)]
@@ -42,6 +45,7 @@ impl Bench {
     pub(crate) fn run(self, phases: &mut Phases) -> Result<()> {
         match self {
             Self::Agent { publication } => agent::run(phases, &publication),
+            Self::Build(build) => build.run(phases),
             Self::Lock { publication } => lock::run(phases, &publication),
             Self::Payload(payload) => payload.run(phases),
             Self::Trust { publication } => trust::run(&publication),

@@ -14,6 +14,7 @@ use clap::ValueEnum;
 
 use super::Files;
 use crate::arch::Arch;
+use crate::archives::Archives;
 use crate::artefacts;
 use crate::phase::Phases;
 use crate::privilege::as_root;
@@ -30,49 +31,17 @@ const DOCKER: &str = "docker.io,docker-cli";
 /// The definition that the kernel image is made by.
 const DEFINITION: &str = "configs/server.toml";
 
-/// The archives of Debian that apt of this host uses.
-struct Archives {
-    main: String,
-    security: String,
+/// The release as its last point release left it.
+fn release(archives: &Archives, suite: &str) -> Vec<String> {
+    vec![format!("deb {} {suite} main", archives.main)]
 }
 
-impl Archives {
-    fn of_this_host() -> Result<Self> {
-        let output = Command::new("apt-get")
-            .args([
-                "indextargets",
-                "--format",
-                "$(LABEL) $(REPO_URI)",
-                "Created-By: Packages",
-            ])
-            .output()
-            .context("cannot start apt-get to ask for this host's archives")?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let labelled = |label: &str| {
-            let mut sources = text.lines().filter_map(|line| line.rsplit_once(' '));
-            let uri = sources.find_map(|(found, uri)| (found == label).then_some(uri));
-            uri.map(str::to_owned).with_context(|| {
-                format!("apt of this host uses no archive with the label {label}: add it and run `apt-get update`")
-            })
-        };
-        Ok(Self {
-            main: labelled("Debian")?,
-            security: labelled("Debian-Security")?,
-        })
-    }
-
-    /// The release as its last point release left it.
-    fn release(&self, suite: &str) -> Vec<String> {
-        vec![format!("deb {} {suite} main", self.main)]
-    }
-
-    /// The release with what came after it.
-    fn updated(&self, suite: &str) -> Vec<String> {
-        let mut lines = self.release(suite);
-        lines.push(format!("deb {} {suite}-updates main", self.main));
-        lines.push(format!("deb {} {suite}-security main", self.security));
-        lines
-    }
+/// The release with what came after it.
+fn updated(archives: &Archives, suite: &str) -> Vec<String> {
+    let mut lines = release(archives, suite);
+    lines.push(format!("deb {} {suite}-updates main", archives.main));
+    lines.push(format!("deb {} {suite}-security main", archives.security));
+    lines
 }
 
 /// Prunes the tree $1 of everything that a reader of an image does not need, moves its kernel to the file $2, and indexes its
@@ -196,11 +165,11 @@ impl Pair {
         let file = |kind: &str| folder.join(format!("{which}.{kind}"));
         let archives = Archives::of_this_host()?;
         let (suite, sources) = match (self, which) {
-            (Self::Release, Which::Old) => ("bookworm", archives.release("bookworm")),
+            (Self::Release, Which::Old) => ("bookworm", release(&archives, "bookworm")),
             (Self::Engine | Self::Library, Which::Old) | (Self::Server | Self::Aarch64, Which::New) => {
-                ("trixie", archives.updated("trixie"))
+                ("trixie", updated(&archives, "trixie"))
             }
-            _ => ("trixie", archives.release("trixie")),
+            _ => ("trixie", release(&archives, "trixie")),
         };
         let (arch, ..) = self.arch();
         let tree = file("tree");
