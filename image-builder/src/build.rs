@@ -20,6 +20,7 @@ pub mod packages;
 mod record;
 mod resolve;
 mod root;
+mod sparse;
 
 use std::fs;
 use std::path::{Path, PathBuf};

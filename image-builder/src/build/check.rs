@@ -74,24 +74,10 @@ pub fn run(request: &Request) -> Result<Checked> {
     for file in definition.package_files.iter().chain(&request.debs) {
         problems.extend(package_file(file, request.arch));
     }
-    let names_unknown = match names(request, &definition) {
-        Ok(Some(names)) => {
-            let kernel = definition.kernel_package(request.arch)?;
-            let wanted = definition
-                .packages
-                .iter()
-                .map(String::as_str)
-                .chain([kernel, BOOT_LOADER]);
-            problems.extend(wanted.filter_map(|name| names.problem(name, &definition.suite, request.arch)));
-            None
-        }
-        Ok(None) => Some("no indices in the cache".to_owned()),
-        Err(error @ Error::Untrusted { .. }) => {
-            problems.push(error.to_string());
-            None
-        }
-        // Without an archive to ask, the rest is still worth saying.
-        Err(error) => Some(error.to_string()),
+    // What a lock names was there when it was written, and is fetched by its hash or found to be gone: the archives are not asked.
+    let names_unknown = match lock {
+        Some(_) => None,
+        None => unknown_names(request, &definition, &mut problems)?,
     };
     if problems.is_empty() {
         Ok(Checked {
@@ -120,6 +106,26 @@ fn package_file(file: &Path, arch: Arch) -> Option<String> {
             arch.debian()
         )),
         Err(problem) => Some(problem),
+    }
+}
+
+/// Adds to `problems` what is wrong with the names of packages; says why they were not looked up, if they were not.
+fn unknown_names(request: &Request, definition: &Definition, problems: &mut Vec<String>) -> Result<Option<String>> {
+    match names(request, definition) {
+        Ok(Some(names)) => {
+            let kernel = definition.kernel_package(request.arch)?;
+            let packages = definition.packages.iter().map(String::as_str);
+            let wanted = packages.chain([kernel, BOOT_LOADER]);
+            problems.extend(wanted.filter_map(|name| names.problem(name, &definition.suite, request.arch)));
+            Ok(None)
+        }
+        Ok(None) => Ok(Some("no indices in the cache".to_owned())),
+        Err(error @ Error::Untrusted { .. }) => {
+            problems.push(error.to_string());
+            Ok(None)
+        }
+        // Without an archive to ask, the rest is still worth saying.
+        Err(error) => Ok(Some(error.to_string())),
     }
 }
 

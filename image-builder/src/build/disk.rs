@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::kernel::Boot;
 use super::packages::Packages;
 use super::root::Root;
-use super::{Context, esp};
+use super::{Context, esp, sparse};
 use crate::definition::DiskSizes;
 use crate::definition::size::MIB;
 use crate::error::{Doing, Error, Result};
@@ -170,25 +170,8 @@ fn state(context: &Context<'_>, packages: &Packages, disk: &File, path: &Path, s
     )?;
     let source = File::open(&image).doing("read", &image)?;
     let size = source.metadata().doing("look at", &image)?.len();
-    copy_sparse(&source, 0, size, disk, start).doing("write the state partition into", path)?;
+    sparse::copy(&source, 0, size, disk, start).doing("write the state partition into", path)?;
     fs::remove_file(&image).doing("remove", &image)
-}
-
-/// Copies what is not zero of the `size` bytes of `from` at `from_start` to `to` at `to_start`, and says whether that was anything.
-pub(super) fn copy_sparse(from: &File, from_start: u64, size: u64, to: &File, to_start: u64) -> io::Result<bool> {
-    const PIECE: usize = 64 * 1024;
-    let mut piece = vec![0; PIECE];
-    let (mut offset, mut anything) = (0, false);
-    while offset < size {
-        let wanted = usize::try_from(size - offset).unwrap_or(PIECE).min(PIECE);
-        from.read_exact_at(&mut piece[..wanted], from_start + offset)?;
-        if piece[..wanted].iter().any(|byte| *byte != 0) {
-            to.write_all_at(&piece[..wanted], to_start + offset)?;
-            anything = true;
-        }
-        offset += wanted as u64;
-    }
-    Ok(anything)
 }
 
 #[cfg(test)]
@@ -250,21 +233,5 @@ mod tests {
         ids.sort_unstable();
         ids.dedup();
         assert_eq!(ids.len(), 8);
-    }
-
-    #[test]
-    fn zeros_are_not_copied() {
-        let folder = tempfile::tempdir().unwrap();
-        let from = folder.path().join("from");
-        let mut content = vec![0; 300_000];
-        content[200_000] = 5;
-        fs::write(&from, &content).unwrap();
-        let to = File::create_new(folder.path().join("to")).unwrap();
-        let source = File::open(&from).unwrap();
-        let size = source.metadata().unwrap().len();
-        assert!(copy_sparse(&source, 0, size, &to, 4096).unwrap());
-        let written = fs::read(folder.path().join("to")).unwrap();
-        assert_eq!(written[4096 + 200_000], 5);
-        assert!(written.iter().filter(|byte| **byte != 0).count() == 1);
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use twinhull_layout::{Slot, Table, partition};
 
-use super::{Context, disk};
+use super::{Context, disk, sparse};
 use crate::definition::format::Format;
 use crate::error::{Doing, Error, Result};
 use crate::tools::qemu_img;
@@ -48,7 +48,7 @@ fn split(disk: &Path, place: &dyn Fn(&str) -> PathBuf) -> Result<Vec<(PathBuf, &
         let path = place(ending);
         let target = File::create_new(&path).doing("write", &path)?;
         target.set_len(partition.size).doing("set the size of", &path)?;
-        let written = disk::copy_sparse(&source, partition.start, partition.size, &target, 0).doing("write", &path)?;
+        let written = sparse::copy(&source, partition.start, partition.size, &target, 0).doing("write", &path)?;
         if written {
             files.push((path, ending));
         }

@@ -3,14 +3,12 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{Whence, lseek};
 use sha2::{Digest, Sha256};
 
-use super::{Context, Options};
+use super::{Context, Options, sparse};
 use crate::error::{Doing, Result};
 use crate::{preflight, tools};
 
@@ -122,7 +120,7 @@ pub(super) fn content(path: &Path) -> io::Result<[u8; 32]> {
     let mut piece = vec![0; PIECE as usize];
     let piece_size = u64::from(PIECE);
     let mut at = 0;
-    while let Some((start, end)) = data(&file, at, size)? {
+    while let Some((start, end)) = sparse::data(&file, at, size)? {
         // Whole pieces, so that the extents of one copy give the same as those of another.
         let mut offset = start.max(at) / piece_size * piece_size;
         while offset < end {
@@ -137,24 +135,6 @@ pub(super) fn content(path: &Path) -> io::Result<[u8; 32]> {
         at = offset;
     }
     Ok(hash.finalize().into())
-}
-
-/// The next stretch of data from `at` on: all of the rest where the file system knows nothing of holes.
-fn data(file: &File, at: u64, size: u64) -> io::Result<Option<(u64, u64)>> {
-    if at >= size {
-        return Ok(None);
-    }
-    let seek = |to: u64, whence, without_holes| match lseek(file.as_fd(), i64::try_from(to).unwrap_or(i64::MAX), whence)
-    {
-        Ok(found) => Ok(Some(u64::try_from(found).unwrap_or(0))),
-        Err(nix::errno::Errno::ENXIO) => Ok(None),
-        Err(nix::errno::Errno::EINVAL) => Ok(Some(without_holes)),
-        Err(error) => Err(io::Error::from(error)),
-    };
-    let Some(start) = seek(at, Whence::SeekData, at)? else {
-        return Ok(None);
-    };
-    Ok(Some((start, seek(start, Whence::SeekHole, size)?.unwrap_or(size))))
 }
 
 #[cfg(test)]
