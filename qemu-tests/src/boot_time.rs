@@ -9,16 +9,10 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::accelerator::{self, Choice};
-use crate::disk::Disk;
+use crate::accelerator::Choice;
+use crate::alone::Alone;
 use crate::error::{Error, Result};
-use crate::firmware::Firmware;
-use crate::login_key;
-use crate::machine::credential::Credential;
-use crate::machine::{Machine, Plan};
-use crate::pace::Pace;
-use crate::run_folder::RunFolder;
-use crate::scenario::copy_sparse;
+use crate::machine::Machine;
 use crate::steps::Board;
 
 /// What the firmware writes when it starts what is on the disk (EDK II, `BdsDxe`).
@@ -75,33 +69,12 @@ struct Mark {
 /// # Errors
 /// An image that cannot be read, a text that does not come.
 pub async fn measure(request: &Request, work: &Path, mut tell: impl FnMut(&Cost)) -> Result<()> {
-    let arch = Disk::architecture(request.images.first().map_or(Path::new(""), PathBuf::as_path))?;
-    let board = Board::new();
-    let folders = RunFolder::create(work)?;
-    let proven = accelerator::prove(request.accelerator, arch, &folders).await?;
-    let pace = Pace::measured(proven.firmware_boot);
-    board.line(&proven.in_words(arch, pace));
-    let (key, public_key) = login_key::make(folders.sockets()).await?;
-    let disk = folders.disks().join("host.raw");
+    let first = request.images.first().map_or(Path::new(""), PathBuf::as_path);
+    let alone = Alone::prepare(first, request.accelerator, work, &Board::new()).await?;
     for run in 0..request.runs {
         for (number, image) in request.images.iter().enumerate() {
-            copy_sparse(image, &disk).await?;
-            let machine = Machine::start(Plan {
-                pace,
-                disk: Some(disk.clone()),
-                credentials: vec![Credential::root_key(&public_key)],
-                key: Some(key.clone()),
-                memory_mib: request.memory_mib,
-                continued: run > 0,
-                ..Plan::new(
-                    format!("boot-{number}"),
-                    Firmware::find(arch)?,
-                    arch,
-                    proven.accelerator,
-                    &folders,
-                )
-            })
-            .await?;
+            let name = format!("boot-{number}");
+            let machine = alone.start(name, image, request.memory_mib, run > 0).await?;
             let limit = machine.limit(LIMIT);
             let mut position = machine.wait_for_text(HANDED_OVER, 0, limit).await?;
             let begun = Mark::of(&machine).await?;

@@ -64,6 +64,7 @@
 //! put into an image for the tests.
 
 pub mod accelerator;
+mod alone;
 pub mod artefacts;
 pub mod boot_time;
 pub mod cli;
