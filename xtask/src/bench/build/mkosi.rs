@@ -20,6 +20,12 @@ pub(super) const NAME: &str = "mkosi";
 const PACKAGES: &str = "mkosi,cpio,cryptsetup-bin,debian-archive-keyring,dosfstools,e2fsprogs,erofs-utils,kmod,mtools,python3-pefile,\
                         systemd-boot,systemd-repart,systemd-ukify,udev,zstd";
 
+/// Keep what later builds can begin with, and begin with it.
+const INCREMENTAL: &str = "--incremental=yes";
+
+/// Take the package files that are there.
+const FETCH_NOTHING: &str = "--cache-only=always";
+
 /// The tool with its inputs.
 pub(super) struct Mkosi {
     host: Chroot,
@@ -27,7 +33,7 @@ pub(super) struct Mkosi {
 }
 
 impl Mkosi {
-    /// Makes the tree, writes the configuration, fetches the packages and fills the cache of its incremental builds.
+    /// Makes the tree, writes the configuration and fetches the packages.
     pub(super) fn prepare(phases: &mut Phases, place: &Place) -> Result<Self> {
         let folder = place.folder(NAME)?;
         let tree = place.path().join("debian");
@@ -55,7 +61,7 @@ impl Mkosi {
         mkosi.configure(place)?;
         phases.run(
             "a first build by mkosi, which fetches the packages",
-            &mut mkosi.build(&["--incremental=yes"]),
+            &mut mkosi.build(&[INCREMENTAL]),
         )?;
         Ok(mkosi)
     }
@@ -124,12 +130,20 @@ impl Mkosi {
         command
     }
 
+    /// A build that is not measured, after which what an incremental build keeps is there. One without it takes that away.
+    pub(super) fn warm(&self, phases: &mut Phases) -> Result<()> {
+        phases.run(
+            "a build by mkosi, which fills its cache",
+            &mut self.build(&[INCREMENTAL, FETCH_NOTHING]),
+        )
+    }
+
     /// Runs one build of the kind `case`.
     pub(super) fn run(&self, case: Case) -> Result<Cost> {
         let (cache, folders): (_, &[&str]) = match case {
             // What an incremental build would keep is not made, so it costs nothing.
             Case::Cold => ("--incremental=no", &["packages", "work", "out"]),
-            Case::Overlay | Case::Unchanged => ("--incremental=yes", &["packages", "work", "out", "cache"]),
+            Case::Overlay | Case::Unchanged => (INCREMENTAL, &["packages", "work", "out", "cache"]),
         };
         if case == Case::Cold {
             quietly(
@@ -139,7 +153,7 @@ impl Mkosi {
             )?;
         }
         let folders: Vec<PathBuf> = folders.iter().map(|name| self.file(name)).collect();
-        measured(&self.build(&[cache, "--cache-only=always"]), &folders)
+        measured(&self.build(&[cache, FETCH_NOTHING]), &folders)
     }
 
     /// Bytes of the package files.

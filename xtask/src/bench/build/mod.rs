@@ -139,6 +139,11 @@ impl Build {
         let peer = self.peer.then(|| Mkosi::prepare(phases, &place));
         let (mut left, mut right) = (Side::default(), Side::default());
         for case in [Case::Cold, Case::Overlay, Case::Unchanged] {
+            if case == Case::Overlay
+                && let Some(Ok(peer)) = &peer
+            {
+                peer.warm(phases)?;
+            }
             for round in 0..self.runs {
                 if case == Case::Overlay {
                     place.change(&format!("round {round}"))?;

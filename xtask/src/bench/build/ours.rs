@@ -1,7 +1,7 @@
 //! Our side: `twinhull build`.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -29,7 +29,7 @@ impl Ours {
             programs: artefacts::for_builds(phases, Arch::X86_64)?,
             folder: place.folder("twinhull")?,
         };
-        // The cache of an earlier run may stay: its package files need not be fetched again.
+        // The package files of an earlier run may stay: they need not be fetched again.
         for folder in ["repo", "repo-keys"] {
             phases.run(
                 "remove what an earlier run left",
@@ -59,7 +59,26 @@ impl Ours {
                 .arg(ours.file("lock")),
         )?;
         phases.run("a first build, which fetches the packages", &mut ours.build("out"))?;
+        ours.keep_packages_of_lock()?;
         Ok(ours)
+    }
+
+    /// Removes package files that the lock does not name: those of an earlier run would count as held, and raise the bound as well.
+    fn keep_packages_of_lock(&self) -> Result<()> {
+        let (lock, folder) = (self.file("lock"), self.file("cache/debs"));
+        let lock = fs::read_to_string(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
+        let files = fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
+        for file in files {
+            let file = file
+                .with_context(|| format!("cannot list {}", folder.display()))?
+                .path();
+            // It has the name of its hash.
+            let hash = file.file_stem().unwrap_or_default().to_string_lossy();
+            if !lock.contains(&*hash) {
+                super::quietly(as_root("rm").arg(&file))?;
+            }
+        }
+        Ok(())
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -68,10 +87,12 @@ impl Ours {
 
     /// A build into the folder `output`.
     fn build(&self, output: &str) -> Command {
-        self.build_of(&self.file("bench.toml"), output, Some("lock"))
+        let mut command = self.build_of(&self.file("bench.toml"), "cache", output);
+        command.arg("--lock").arg(self.file("lock"));
+        command
     }
 
-    fn build_of(&self, definition: &std::path::Path, output: &str, lock: Option<&str>) -> Command {
+    fn build_of(&self, definition: &Path, cache: &str, output: &str) -> Command {
         let mut command = as_root("env");
         command.arg(&self.programs.builder).arg("build").arg(definition);
         command.args(["--version", VERSION, "--trust-root"]);
@@ -80,12 +101,9 @@ impl Ours {
             .arg("--init")
             .arg(&self.programs.init)
             .arg("--cache")
-            .arg(self.file("cache"))
+            .arg(self.file(cache))
             .arg("--output")
             .arg(self.file(output));
-        if let Some(lock) = lock {
-            command.arg("--lock").arg(self.file(lock));
-        }
         command
     }
 
@@ -122,7 +140,7 @@ impl Ours {
 
     /// Builds `configs/minimal.toml` with the agent, and says how large its root is, in bytes.
     pub(super) fn minimal_root(&self, phases: &mut Phases) -> Result<u64> {
-        let mut command = self.build_of("configs/minimal.toml".as_ref(), "minimal", None);
+        let mut command = self.build_of("configs/minimal.toml".as_ref(), "minimal-cache", "minimal");
         phases.run(
             "build configs/minimal.toml",
             command.arg("--deb").arg(&self.programs.agent),
