@@ -18,6 +18,7 @@ pub mod root;
 pub mod skopeo;
 pub mod systemd;
 pub mod tar;
+mod tied;
 pub mod xz;
 
 use std::fs::{File, OpenOptions};
@@ -175,10 +176,11 @@ fn program(command: &Command) -> String {
 }
 
 /// A program by its name, run with fixed language and time zone, so that its output and its results do not depend on the
-/// user's, and found in the system's folders even where they are not in `PATH`.
+/// user's, and found in the system's folders even where they are not in `PATH`. It does not outlive this process.
 fn command(program: &str) -> Command {
     let mut command = Command::new(find(program).unwrap_or_else(|| PathBuf::from(program)));
     command.env("LC_ALL", "C.UTF-8").env("TZ", "UTC").env_remove("LANGUAGE");
+    tied::tie(&mut command);
     command
 }
 

@@ -1,17 +1,28 @@
 //! A program run in another tree: its root is that tree, in which it finds the kernel's own file systems and chosen folders of this
 //! host at their usual paths.
 //!
-//! The mounts are in a namespace of the program's own and gone with it. They need the rights of root. How to get those, and what
-//! becomes of the output, is for the caller to say: here are the words of a command line.
+//! The mounts are in a namespace of the program's own and gone with it, and so are the processes that it starts: none is left when it
+//! ends or is killed. Both need the rights of root. How to get those, and what becomes of the output, is for the caller to say: here
+//! are the words of a command line.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// The program that enters a tree.
+/// The program that enters a tree. When it is killed, everything that was started in the tree is killed with it.
 pub const LAUNCHER: &str = "unshare";
 
 /// Stands in the arguments of [`LAUNCHER`] before the program of the tree.
 pub const PROGRAM_FOLLOWS: &str = "--";
+
+/// Namespaces of mounts and of processes; the first process of the latter dies with [`LAUNCHER`], and all others die with the first.
+const OPTIONS: [&str; 6] = [
+    "--mount",
+    "--propagation",
+    "unchanged",
+    "--pid",
+    "--fork",
+    "--kill-child=KILL",
+];
 
 /// Mounts folders into the tree and starts a program there: TREE COUNT FOLDER... -- PROGRAM ARGUMENT...
 ///
@@ -21,7 +32,10 @@ const ENTER: &str = r#"tree=$1 count=$2; shift 2
 mount --make-rprivate / 2>/dev/null || true
 mount --bind "$tree" "$tree"
 mount --make-private "$tree"
-for folder in /dev /proc /sys; do
+# The kernel's view of the processes that are in here.
+mkdir -p "$tree/proc"
+mount -t proc proc "$tree/proc"
+for folder in /dev /sys; do
     mkdir -p "$tree$folder"
     mount --rbind "$folder" "$tree$folder"
     mount --make-rslave "$tree$folder"
@@ -56,8 +70,8 @@ impl Chroot {
 
     /// What [`LAUNCHER`] gets before the name of a program of the tree and its arguments. It ends as that program does.
     pub fn arguments(&self) -> Vec<OsString> {
-        let options = ["--mount", "--propagation", "unchanged", "sh", "-euc", ENTER, "enter"];
-        let mut arguments: Vec<OsString> = options.map(OsString::from).into();
+        let mut arguments: Vec<OsString> = OPTIONS.map(OsString::from).into();
+        arguments.extend(["sh", "-euc", ENTER, "enter"].map(OsString::from));
         arguments.push(self.tree.clone().into());
         arguments.push(self.folders.len().to_string().into());
         arguments.extend(self.folders.iter().map(OsString::from));

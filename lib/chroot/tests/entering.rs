@@ -3,16 +3,24 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where its set-up fails")]
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use twinhull_chroot::{Chroot, LAUNCHER};
 
 /// Runs `script` in `tree`, which gets the programs of this host and `folder`; none without the rights for it.
 fn inside(tree: &Path, folder: &Path, script: &str) -> Option<Output> {
-    let may_mount = Command::new(LAUNCHER).args(["--mount", "true"]).output();
+    entering(tree, folder, script).map(|mut command| command.output().unwrap())
+}
+
+/// What [`inside`] runs.
+fn entering(tree: &Path, folder: &Path, script: &str) -> Option<Command> {
+    let may_mount = Command::new(LAUNCHER)
+        .args(["--mount", "--pid", "--fork", "true"])
+        .output();
     if !nix::unistd::geteuid().is_root() || !may_mount.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: mounts need the rights of root");
+        eprintln!("skipped: mounts and namespaces need the rights of root");
         return None;
     }
     let programs = ["/usr", "/bin", "/lib", "/lib64"].map(PathBuf::from);
@@ -22,7 +30,7 @@ fn inside(tree: &Path, folder: &Path, script: &str) -> Option<Output> {
     command
         .args(Chroot::new(tree, folders).arguments())
         .args(["sh", "-c", script]);
-    Some(command.output().unwrap())
+    Some(command)
 }
 
 #[test]
@@ -52,4 +60,32 @@ fn its_status_is_the_programs_and_no_mount_is_left() {
     assert!(!mounts.contains(&*tree.path().to_string_lossy()), "{mounts}");
     // An empty folder, where the programs of this host had been.
     assert_eq!(fs::read_dir(tree.path().join("usr")).unwrap().count(), 0);
+}
+
+#[test]
+fn processes_of_a_tree_end_with_the_program_that_they_are_of() {
+    let (tree, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    // The output of a program ends when nobody holds it any more: this waits for the one that stays behind.
+    let script = "setsid sleep 1000 & echo started";
+    let Some(output) = inside(tree.path(), folder.path(), script) else {
+        return;
+    };
+    assert_eq!(output.stdout, b"started\n", "{output:?}");
+}
+
+#[test]
+fn processes_of_a_tree_are_killed_with_the_one_that_entered_it() {
+    let (tree, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let script = "setsid sleep 1000 & echo started; sleep 1000; true";
+    let Some(mut command) = entering(tree.path(), folder.path(), script) else {
+        return;
+    };
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut held = BufReader::new(child.stdout.take().unwrap());
+    let mut text = String::new();
+    held.read_line(&mut text).unwrap();
+    assert_eq!(text, "started\n");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(held.read_to_string(&mut text).unwrap(), 0);
 }
