@@ -300,8 +300,7 @@ fn steps(context: &Context<'_>, progress: &Progress) -> Result<Built> {
         None => "not signed (--keys)".to_owned(),
     };
     step.done(&format!("{}, {signed}", Size(boot.uki.len() as u64)));
-    // Nothing reads it any more, and the disk needs as much room.
-    fs::remove_dir_all(&tree.path).doing("remove", &tree.path)?;
+    packages.discard()?;
 
     let step = progress.step("disk", "assemble the disk");
     let disk = disk::run(context, &packages, &root, &verity, &boot)?;

@@ -24,7 +24,7 @@ use crate::build::Context;
 use crate::build::containers::Image;
 use crate::build::packages::Packages;
 use crate::error::{Doing, Result};
-use crate::tools::{cp, dpkg};
+use crate::tools::dpkg;
 
 pub use identity::os_release;
 pub(crate) use state::packages;
@@ -42,10 +42,9 @@ pub struct Tree {
     pub packages: Vec<(String, String)>,
 }
 
-/// Makes the tree in the working folder, with the container images that the definition names.
+/// Makes the installed packages the tree of the image, with the container images that the definition names.
 pub(crate) fn run(context: &Context<'_>, packages: &Packages, containers: &[Image]) -> Result<Tree> {
-    let tree = context.work.join("tree");
-    cp::tree(&context.log, &packages.root, &tree)?;
+    let tree = packages.root.clone();
     let definition = context.definition;
     let mut files = Vec::new();
     for (index, file) in definition.package_files.iter().chain(&context.options.debs).enumerate() {

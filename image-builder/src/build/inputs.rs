@@ -40,7 +40,6 @@ pub(super) fn key(context: &Context<'_>, packages: &Path) -> Result<String> {
     files.extend((definition.containers.iter()).flat_map(|container| container.quadlets.iter().cloned()));
     // The cache may have been filled anew since.
     files.push(packages.join(super::packages::RECORD));
-    files.push(packages.join(super::packages::ROOT).join("var/lib/dpkg/status"));
     for file in files {
         part(&content(&file).doing("read", &file)?);
     }

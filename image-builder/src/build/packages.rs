@@ -2,7 +2,8 @@
 //!
 //! What to take is a lock's to say: that of the command line, or one that is resolved now. The kernel is only unpacked:
 //! installing it would pull a generator of initramfs images into the root, and ours is written by step 5. Both trees are kept
-//! in the cache under the hash of what shaped them, with the lock they are from.
+//! in the cache, as one compressed archive under the hash of what shaped them, with the lock they are from: unpacked they would take
+//! three times as much, and a build changes what it has unpacked into its image.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -25,13 +26,19 @@ use crate::tree;
 use crate::work::{IfBusy, Work};
 
 /// The layout of a cache entry; changed when entries of an earlier build no longer mean the same.
-const CACHE_FORMAT: &str = "4";
+const CACHE_FORMAT: &str = "5";
+
+/// The two trees, in the working folder of a build and in the archive.
+const ROOT: &str = "root";
+const BOOT: &str = "boot";
 
 /// What an entry holds.
-pub(super) const ROOT: &str = "root";
-const BOOT: &str = "boot";
+const TREES: &str = "trees.tar.zst";
 const LOCK: &str = "packages.lock";
 pub(super) const RECORD: &str = "record.json";
+
+/// dpkg's list of what is installed.
+const DATABASE: &str = "var/lib/dpkg/status";
 
 /// The package with systemd-boot and systemd-stub.
 pub(super) const BOOT_LOADER: &str = "systemd-boot-efi";
@@ -40,9 +47,11 @@ pub(super) const BOOT_LOADER: &str = "systemd-boot-efi";
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
     time: u64,
+    /// The hash of dpkg's list of what is installed.
+    installed: String,
 }
 
-/// Installed and unpacked packages. Both trees belong to the cache and are not to be changed.
+/// Installed and unpacked packages. Both trees are this build's own.
 #[derive(Debug)]
 pub struct Packages {
     /// The installed packages.
@@ -59,6 +68,16 @@ pub struct Packages {
     pub time: u64,
     /// Whether they were in the cache.
     pub cached: bool,
+}
+
+impl Packages {
+    /// Removes both trees: the steps after the kernel image do not read them, and the disk needs as much room.
+    pub(super) fn discard(&self) -> Result<()> {
+        for tree in [&self.root, &self.boot] {
+            fs::remove_dir_all(tree).doing("remove", tree)?;
+        }
+        Ok(())
+    }
 }
 
 /// Where the cache keeps what `context` asks for.
@@ -123,8 +142,10 @@ pub fn cache_entry(context: &Context<'_>) -> Result<PathBuf> {
 /// Takes both trees from the cache, or makes them.
 pub fn run(context: &Context<'_>) -> Result<Packages> {
     let entry = cache_entry(context)?;
+    let trees = context.file("packages");
+    fs::create_dir(&trees).doing("make the folder", &trees)?;
     if !context.options.refresh
-        && let Some(found) = cached(context, &entry)?
+        && let Some(found) = cached(context, &entry, &trees)?
     {
         return Ok(found);
     }
@@ -132,7 +153,7 @@ pub fn run(context: &Context<'_>) -> Result<Packages> {
     // Another build may have made them while this one waited.
     if entry.join(RECORD).exists() {
         if !context.options.refresh
-            && let Some(found) = cached(context, &entry)?
+            && let Some(found) = cached(context, &entry, &trees)?
         {
             return Ok(found);
         }
@@ -150,11 +171,14 @@ pub fn run(context: &Context<'_>) -> Result<Packages> {
     };
     fetched(context, lock.all())?;
     let tools = tools(context, &lock)?;
+    install(context, &lock, &tools, work.path(), &trees)?;
     let made = work.path().join("made");
     fs::create_dir(&made).doing("make the folder", &made)?;
-    install(context, &lock, &tools, work.path(), &made)?;
+    tar::keep(&context.log, &tools, &trees, &made.join(TREES))?;
+    let list = trees.join(ROOT).join(DATABASE);
     let record = Record {
-        time: newest(&made.join(ROOT))?.max(newest(&made.join(BOOT))?),
+        time: newest(&trees.join(ROOT))?.max(newest(&trees.join(BOOT))?),
+        installed: fetch::sha256(&list).doing("read", &list)?,
     };
     let path = made.join(LOCK);
     fs::write(&path, lock.to_text()).doing("write", &path)?;
@@ -163,15 +187,16 @@ pub fn run(context: &Context<'_>) -> Result<Packages> {
         .map_err(|error| Error::Content(format!("cannot write {}: {error}", path.display())))?;
     fs::write(&path, text).doing("write", &path)?;
     fs::rename(&made, &entry).doing("move the packages to", &entry)?;
-    Ok(packages(&entry, &record, lock, tools, false))
+    Ok(packages(&trees, &record, lock, tools, false))
 }
 
-/// What the cache has under `entry`.
-fn cached(context: &Context<'_>, entry: &Path) -> Result<Option<Packages>> {
+/// What the cache has under `entry`, unpacked into the folder `trees`.
+fn cached(context: &Context<'_>, entry: &Path, trees: &Path) -> Result<Option<Packages>> {
     let Some(record) = record(entry)? else { return Ok(None) };
     let lock = Lock::read(&entry.join(LOCK))?;
     let tools = tools(context, &lock)?;
-    Ok(Some(packages(entry, &record, lock, tools, true)))
+    tar::restore(&context.log, &tools, &entry.join(TREES), trees)?;
+    Ok(Some(packages(trees, &record, lock, tools, true)))
 }
 
 /// What is written about `entry`, if it is whole.
@@ -191,14 +216,14 @@ fn record(entry: &Path) -> Result<Option<Record>> {
     serde_json::from_slice(&text).map(Some).map_err(damaged)
 }
 
-fn packages(entry: &Path, record: &Record, lock: Lock, tools: ToolRoot, cached: bool) -> Packages {
+fn packages(trees: &Path, record: &Record, lock: Lock, tools: ToolRoot, cached: bool) -> Packages {
     // The convention of reproducible builds: who sets this variable wants that time in everything.
     let fixed = std::env::var("SOURCE_DATE_EPOCH")
         .ok()
         .and_then(|text| text.trim().parse().ok());
     Packages {
-        root: entry.join(ROOT),
-        boot: entry.join(BOOT),
+        root: trees.join(ROOT),
+        boot: trees.join(BOOT),
         boot_packages: (lock.boot.iter())
             .map(|package| (package.name.clone(), package.version.clone()))
             .collect(),
@@ -258,9 +283,10 @@ fn unpack(context: &Context<'_>, packages: &[Locked], to: &Path) -> Result<()> {
     Ok(())
 }
 
-fn install(context: &Context<'_>, lock: &Lock, tools: &ToolRoot, work: &Path, made: &Path) -> Result<()> {
+/// Makes both trees in the folder `trees`; `work` is a folder beside the cache for what that takes.
+fn install(context: &Context<'_>, lock: &Lock, tools: &ToolRoot, work: &Path, trees: &Path) -> Result<()> {
     let (definition, options) = (context.definition, context.options);
-    let root = made.join(ROOT);
+    let root = trees.join(ROOT);
     if let Some(base) = &definition.base {
         fs::create_dir(&root).doing("make the folder", &root)?;
         match base {
@@ -287,7 +313,7 @@ fn install(context: &Context<'_>, lock: &Lock, tools: &ToolRoot, work: &Path, ma
         mmdebstrap::run(&context.log, tools, &request, &root)?;
         as_locked(&lock.root, &tree::packages(&root)?)?;
     }
-    let boot = made.join(BOOT);
+    let boot = trees.join(BOOT);
     unpack(context, &lock.boot, &boot)?;
     // Once, here, and not in every build.
     tree::modules::decompress(&context.log, tools, &boot)
@@ -371,7 +397,7 @@ mod tests {
     #[test]
     fn entry_without_its_record_is_not_used() {
         let entry = tempfile::tempdir().unwrap();
-        fs::create_dir(entry.path().join(ROOT)).unwrap();
+        fs::write(entry.path().join(TREES), "").unwrap();
         assert!(record(entry.path()).unwrap().is_none());
         fs::write(entry.path().join(RECORD), "{").unwrap();
         assert!(record(entry.path()).unwrap_err().to_string().contains("; remove "));

@@ -115,8 +115,24 @@ impl ToolRoot {
     }
 }
 
-/// Completes a tree of unpacked packages with what their scripts would have made.
+/// What of a tree no tool reads: half of what is not program or library.
+const UNREAD: [&str; 5] = [
+    "usr/share/doc",
+    "usr/share/info",
+    "usr/share/lintian",
+    "usr/share/locale",
+    "usr/share/man",
+];
+
+/// Completes a tree of unpacked packages with what their scripts would have made, and takes away what nobody reads.
 pub fn complete(tree: &Path) -> Result<()> {
+    for unread in UNREAD
+        .map(|unread| tree.join(unread))
+        .iter()
+        .filter(|unread| unread.exists())
+    {
+        fs::remove_dir_all(unread).doing("remove", unread)?;
+    }
     for (file, text) in FILES {
         let path = tree.join(file);
         let folder = path.parent().unwrap_or(tree);

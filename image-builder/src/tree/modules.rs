@@ -66,7 +66,7 @@ pub(super) fn run(context: &Context<'_>, boot: &Path, tree: &Path) -> Result<Str
     let modules = tree.join("usr/lib/modules");
     fs::create_dir_all(&modules).doing("make the folder", &modules)?;
     let target = modules.join(&name);
-    cp::tree(&context.log, &release, &target)?;
+    cp::links(&context.log, &release, &target)?;
     for aside in ASIDE {
         super::files::remove(&target.join(aside))?;
     }
