@@ -310,7 +310,7 @@ fn steps(context: &Context<'_>, progress: &Progress) -> Result<Built> {
     for format in &definition.formats {
         let step = progress.step("format", format.name());
         let mut sizes = Vec::new();
-        for (file, ending) in formats::run(context, &disk.path, *format)? {
+        for (file, ending) in formats::run(context, &disk.path, root.size, *format)? {
             let size = file.metadata().doing("look at", &file)?.len();
             sizes.push(format!("{ending} of {}", Size(size)));
             formats.push((file, ending));
@@ -320,9 +320,7 @@ fn steps(context: &Context<'_>, progress: &Progress) -> Result<Built> {
 
     let manifest = Manifest::new(context, &root, &verity, &boot, tree.packages, packages.time);
     let step = progress.step("finish", "flush and move into place");
-    let files = into_place(
-        context, &packages, &root.path, &disk.path, &formats, &boot.uki, &manifest,
-    )?;
+    let files = into_place(context, &packages, &disk.path, &formats, &boot.uki, &manifest)?;
     step.done("everything is in place");
     Ok(Built {
         manifest,
@@ -335,7 +333,6 @@ fn steps(context: &Context<'_>, progress: &Progress) -> Result<Built> {
 fn into_place(
     context: &Context<'_>,
     packages: &packages::Packages,
-    root: &Path,
     disk: &Path,
     formats: &[(PathBuf, &'static str)],
     uki: &[u8],
@@ -346,7 +343,7 @@ fn into_place(
     let target = |ending: &str| output.join(format!("{name}.{ending}"));
     let mut files = Vec::new();
     let further = formats.iter().map(|(file, ending)| (file.as_path(), *ending));
-    for (from, ending) in [(root, "root"), (disk, "raw")].into_iter().chain(further) {
+    for (from, ending) in std::iter::once((disk, "raw")).chain(further) {
         let to = target(ending);
         fs::File::open(from)
             .and_then(|file| file.sync_all())

@@ -255,7 +255,7 @@ pub enum KeysCommand {
 /// What is published where.
 #[derive(Debug, Args)]
 pub struct PublishArgs {
-    /// The manifest of the build: NAME.json, with NAME.root and NAME.efi beside it
+    /// The manifest of the build: NAME.json, with NAME.raw and NAME.efi beside it
     #[arg(value_name = "MANIFEST")]
     pub manifest: PathBuf,
     /// The release repository

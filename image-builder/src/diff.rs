@@ -4,7 +4,6 @@ mod files;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
@@ -14,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::build::manifest::Manifest;
 use crate::definition::size::Size;
 use crate::error::{Doing, Error, Result};
+use crate::part::Part;
 use files::Files;
 
 /// Bytes of a block, in which an update copies what the host has already.
@@ -40,7 +40,7 @@ pub struct Difference {
     pub new_uki_bytes: u64,
 }
 
-/// Compares two builds by their manifests, with `NAME.root` and `NAME.efi` beside them.
+/// Compares two builds by their manifests, with `NAME.raw` and `NAME.efi` beside them.
 ///
 /// # Errors
 /// A file is missing; the builds are of different products or architectures.
@@ -53,21 +53,18 @@ pub fn run(old: &Path, new: &Path) -> Result<Difference> {
             after.name()
         )));
     }
-    let beside =
-        |path: &Path, manifest: &Manifest, ending: &str| path.with_file_name(format!("{}.{ending}", manifest.name()));
-    let cost = |ending: &str| {
-        let known = blocks(&beside(old, &before, ending))?;
-        new_bytes(&beside(new, &after, ending), &known)
-    };
+    let roots = (Part::root(old, &before)?, Part::root(new, &after)?);
+    let kernels = (Part::uki(old, &before)?, Part::uki(new, &after)?);
+    let cost = |(old, new): &(Part, Part)| new_bytes(new, &blocks(old)?);
     let mut difference = Difference {
         added: BTreeMap::new(),
         removed: BTreeMap::new(),
         changed: BTreeMap::new(),
-        files: Files::between(&beside(old, &before, "root"), &beside(new, &after, "root"))?,
+        files: Files::between(&roots.0, &roots.1)?,
         root: (before.root.size, after.root.size),
         uki: (before.uki.size, after.uki.size),
-        new_root_bytes: cost("root")?,
-        new_uki_bytes: cost("efi")?,
+        new_root_bytes: cost(&roots)?,
+        new_uki_bytes: cost(&kernels)?,
     };
     difference.packages(versions(&before), versions(&after));
     Ok(difference)
@@ -81,16 +78,15 @@ fn versions(manifest: &Manifest) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn each_block(path: &Path, mut each: impl FnMut([u8; 16], u64)) -> Result<()> {
-    let file = File::open(path).doing("read", path)?;
-    let mut reader = BufReader::with_capacity(1 << 20, file);
+fn each_block(part: &Part, mut each: impl FnMut([u8; 16], u64)) -> Result<()> {
+    let mut reader = BufReader::with_capacity(1 << 20, part.reader());
     let mut block = Vec::with_capacity(BLOCK);
     loop {
         block.clear();
         let read = (&mut reader)
             .take(BLOCK as u64)
             .read_to_end(&mut block)
-            .doing("read", path)?;
+            .doing("read", part.path())?;
         if read == 0 {
             return Ok(());
         }
@@ -100,17 +96,17 @@ fn each_block(path: &Path, mut each: impl FnMut([u8; 16], u64)) -> Result<()> {
     }
 }
 
-fn blocks(path: &Path) -> Result<HashSet<[u8; 16]>> {
+fn blocks(part: &Part) -> Result<HashSet<[u8; 16]>> {
     let mut known = HashSet::new();
-    each_block(path, |hash, _| {
+    each_block(part, |hash, _| {
         known.insert(hash);
     })?;
     Ok(known)
 }
 
-fn new_bytes(path: &Path, known: &HashSet<[u8; 16]>) -> Result<u64> {
+fn new_bytes(part: &Part, known: &HashSet<[u8; 16]>) -> Result<u64> {
     let (mut seen, mut bytes) = (HashSet::new(), 0);
-    each_block(path, |hash, size| {
+    each_block(part, |hash, size| {
         if !known.contains(&hash) && seen.insert(hash) {
             bytes += size;
         }
@@ -177,6 +173,7 @@ mod tests {
         let block = |byte: u8| vec![byte; BLOCK];
         std::fs::write(&old, [block(1), block(2)].concat()).unwrap();
         std::fs::write(&new, [block(2), block(3), block(3), block(1), vec![4; 10]].concat()).unwrap();
+        let (old, new) = (Part::whole(&old).unwrap(), Part::whole(&new).unwrap());
         let known = blocks(&old).unwrap();
         assert_eq!(new_bytes(&new, &known).unwrap(), 4096 + 10);
         assert_eq!(new_bytes(&old, &known).unwrap(), 0);

@@ -7,15 +7,14 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
 use crate::error::{Doing, Error, Result};
+use crate::part::Part;
 
 /// Where the superblock is, in bytes, and its first number.
 const SUPERBLOCK: u64 = 1024;
@@ -59,12 +58,13 @@ pub(crate) struct Entry {
     pub(crate) content: [u8; 32],
 }
 
-/// Every file of the image at `path`, by its path in the image, without the root folder.
+/// Every file of the image `part`, by its path in the image, without the root folder.
 ///
 /// # Errors
 /// It cannot be read, is no erofs image, is damaged, or is of a kind that the builder does not write.
-pub(crate) fn files(path: &Path) -> Result<BTreeMap<PathBuf, Entry>> {
-    let image = Image::open(path).doing("read the root file system", path)?;
+pub(crate) fn files(part: &Part) -> Result<BTreeMap<PathBuf, Entry>> {
+    let path = part.path();
+    let image = Image::open(part).doing("read the root file system", path)?;
     let mut found = BTreeMap::new();
     let mut pending = vec![(PathBuf::from("/"), image.root, 0)];
     let mut bytes = 0;
@@ -91,8 +91,8 @@ pub(crate) fn files(path: &Path) -> Result<BTreeMap<PathBuf, Entry>> {
 }
 
 /// An image that is open.
-struct Image {
-    file: File,
+struct Image<'a> {
+    part: &'a Part,
     size: u64,
     /// Bytes of a block.
     block: u64,
@@ -117,13 +117,11 @@ fn damaged(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
 }
 
-impl Image {
-    fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let size = file.metadata()?.len();
+impl<'a> Image<'a> {
+    fn open(part: &'a Part) -> io::Result<Self> {
         let mut image = Self {
-            file,
-            size,
+            part,
+            size: part.size(),
             block: 0,
             inodes: 0,
             root: 0,
@@ -145,7 +143,7 @@ impl Image {
     /// `N` bytes from `at` on.
     fn bytes<const N: usize>(&self, at: u64) -> io::Result<[u8; N]> {
         let mut bytes = [0; N];
-        self.file
+        self.part
             .read_exact_at(&mut bytes, at)
             .map_err(|_| damaged("it points past its end"))?;
         Ok(bytes)
@@ -206,7 +204,7 @@ impl Image {
             let mut piece = vec![0; usize::try_from(left.min(PIECE)).unwrap_or(0)];
             while left > 0 {
                 let wanted = usize::try_from(left.min(PIECE)).unwrap_or(0);
-                let read = self.file.read_exact_at(&mut piece[..wanted], at);
+                let read = self.part.read_exact_at(&mut piece[..wanted], at);
                 read.map_err(|_| damaged("it has a file past its end"))?;
                 each(&piece[..wanted]);
                 at += wanted as u64;
@@ -302,6 +300,7 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::path::Path;
     use std::process::Command;
 
     /// A tree with a bit of everything, and the image that `mkfs.erofs` makes of it; none without that program.
@@ -336,7 +335,7 @@ mod tests {
         let Some((tree, image)) = image(folder.path()) else {
             return;
         };
-        let found = files(&image).unwrap();
+        let found = files(&Part::whole(&image).unwrap()).unwrap();
         assert_eq!(found.len(), 400 + 6);
         for (path, entry) in &found {
             let path = tree.join(path.strip_prefix("/").unwrap());
@@ -367,12 +366,12 @@ mod tests {
             let mut bytes = whole.clone();
             bytes[at] ^= 0xFF;
             fs::write(&broken, bytes).unwrap();
-            refused += u32::from(files(&broken).is_err());
+            refused += u32::from(files(&Part::whole(&broken).unwrap()).is_err());
         }
         assert!(refused > 5, "{refused}");
         for length in [0, 1024, 1100, 4096, whole.len() / 2] {
             fs::write(&broken, &whole[..length]).unwrap();
-            assert!(files(&broken).is_err(), "{length}");
+            assert!(files(&Part::whole(&broken).unwrap()).is_err(), "{length}");
         }
     }
 }

@@ -8,7 +8,7 @@ mod report;
 mod table;
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::BufReader;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -18,12 +18,10 @@ use twinhull_trust::MAX_SIGNATURE_BYTES;
 
 use crate::build::manifest::Manifest;
 use crate::error::{Doing, Error, Result};
+use crate::part::{Reader, SECTOR};
 use crate::sign::Certificate;
 use crate::sign::verity::Signature;
 pub use report::{Finding, Report};
-
-/// Bytes of a sector of the images this program makes.
-const SECTOR: u64 = 512;
 
 /// A slot that says it holds a release.
 struct Held {
@@ -83,8 +81,8 @@ fn inspect_slot(
     hash[..16].copy_from_slice(parts.root.id.as_bytes());
     hash[16..].copy_from_slice(parts.verity.id.as_bytes());
     let root_hash = RootHash::from(hash);
-    let mut data = BufReader::with_capacity(1 << 20, Region::of(file, &parts.root));
-    let mut tree = BufReader::with_capacity(1 << 20, Region::of(file, &parts.verity));
+    let mut data = BufReader::with_capacity(1 << 20, Reader::of(file, &parts.root));
+    let mut tree = BufReader::with_capacity(1 << 20, Reader::of(file, &parts.verity));
     let outcome = twinhull_verity::verify(&mut data, &mut tree, &root_hash);
     match outcome {
         Ok(superblock) => report.good(
@@ -152,31 +150,4 @@ fn inspect_signature(
 
 fn unfit(path: &Path, error: &dyn std::fmt::Display) -> Error {
     Error::Content(format!("{} is no disk image of this layout: {error}", path.display()))
-}
-
-/// A partition as something to read from front to back.
-struct Region<'a> {
-    disk: &'a File,
-    position: u64,
-    end: u64,
-}
-
-impl<'a> Region<'a> {
-    fn of(disk: &'a File, partition: &Partition) -> Self {
-        Self {
-            disk,
-            position: partition.start,
-            end: partition.start.saturating_add(partition.size),
-        }
-    }
-}
-
-impl Read for Region<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
-        let wanted = buffer.len().min(left);
-        let read = self.disk.read_at(&mut buffer[..wanted], self.position)?;
-        self.position += read as u64;
-        Ok(read)
-    }
 }

@@ -11,6 +11,7 @@ pub mod error;
 pub mod initramfs;
 pub mod inspect;
 pub mod keys;
+mod part;
 mod preflight;
 pub mod progress;
 pub mod publish;

@@ -105,8 +105,7 @@ fn file_systems_are_sound_to_their_own_checkers() {
     if let Some((good, text)) = run!("fsck.vfat", "-n", subject.partition(1)) {
         assert!(good, "{text}");
     }
-    let root = subject.image.with_extension("root");
-    if let Some((good, text)) = run!("fsck.erofs", root) {
+    if let Some((good, text)) = run!("fsck.erofs", subject.partition(Slot::A.root_number())) {
         assert!(good, "{text}");
     }
     if let Some((good, text)) = run!("e2fsck", "-f", "-n", subject.partition(8)) {

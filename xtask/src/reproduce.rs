@@ -73,7 +73,11 @@ impl Reproduce {
             if let Some(name) = found.first() {
                 println!(
                     "{}",
-                    difference::explain(&first.output.join(name), &build.output.join(name))?
+                    difference::explain(
+                        &inputs.file("twinhull"),
+                        &first.output.join(name),
+                        &build.output.join(name)
+                    )?
                 );
             }
             differing += found.len() as u64;

@@ -3,7 +3,6 @@
 //! Assembled in a sparse file, without loop devices or mounts: build hosts may have neither.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -19,10 +18,8 @@ use super::{Context, esp, sparse};
 use crate::definition::DiskSizes;
 use crate::definition::size::MIB;
 use crate::error::{Doing, Error, Result};
+use crate::part::SECTOR;
 use crate::tools::mkfs_ext4;
-
-/// Bytes of a sector. Disks with larger ones need an image of their own.
-pub(super) const SECTOR: u64 = 512;
 
 /// A finished disk image.
 #[derive(Debug)]
@@ -33,7 +30,7 @@ pub(super) struct Disk {
     pub(super) size: u64,
 }
 
-/// Assembles the disk.
+/// Assembles the disk, of which the file of the root becomes a part.
 pub(super) fn run(context: &Context<'_>, packages: &Packages, root: &Root, verity: &Tree, boot: &Boot) -> Result<Disk> {
     let (options, definition) = (context.options, context.definition);
     let path = context.file("disk");
@@ -53,7 +50,7 @@ pub(super) fn run(context: &Context<'_>, packages: &Packages, root: &Root, verit
             .ok_or_else(|| Error::Content(format!("the layout has no partition {number}")))
     };
 
-    let mut file = OpenOptions::new()
+    let file = OpenOptions::new()
         .create_new(true)
         .read(true)
         .write(true)
@@ -66,10 +63,7 @@ pub(super) fn run(context: &Context<'_>, packages: &Packages, root: &Root, verit
     esp::write(&file, esp_start, esp_size, serial, options.arch, &entry, boot).doing("write the ESP into", &path)?;
 
     let (root_start, _) = place(Slot::A.root_number())?;
-    file.seek(SeekFrom::Start(root_start))
-        .doing("write the root into", &path)?;
-    let mut source = File::open(&root.path).doing("read", &root.path)?;
-    io::copy(&mut source, &mut file).doing("write the root into", &path)?;
+    sparse::move_into(&root.path, &file, root_start).doing("move the root into", &path)?;
     file.write_all_at(verity.as_bytes(), place(Slot::A.verity_number())?.0)
         .doing("write the tree of hashes into", &path)?;
 

@@ -6,39 +6,48 @@ use std::path::{Path, PathBuf};
 
 use twinhull_layout::{Slot, Table, partition};
 
-use super::{Context, disk, sparse};
+use super::{Context, sparse};
 use crate::definition::format::Format;
 use crate::error::{Doing, Error, Result};
+use crate::part::SECTOR;
 use crate::tools::qemu_img;
 
 /// How hard the disk is compressed: most of it is zeros and programs, and higher levels cost more than they save.
 const LEVEL: i32 = 6;
 
-/// The partitions of the form `split`, and what the names of their files end with. The root is beside them in any case, without
-/// the room that its partition leaves; slot B is empty.
-const SPLIT: [(u32, &str); 4] = [
+/// The partitions of the form `split`, and what the names of their files end with. Slot B is empty.
+const SPLIT: [(u32, &str); 5] = [
     (partition::ESP_NUMBER, "esp"),
+    (Slot::A.root_number(), ROOT),
     (Slot::A.verity_number(), "verity"),
     (Slot::A.signature_number(), "verity-sig"),
     (partition::STATE_NUMBER, "state"),
 ];
 
-/// Writes `disk` in the form `format` and returns each file with what its name is to end with.
-pub(super) fn run(context: &Context<'_>, disk: &Path, format: Format) -> Result<Vec<(PathBuf, &'static str)>> {
+/// The one that is written without the room that its partition leaves.
+const ROOT: &str = "root";
+
+/// Writes `disk`, whose root has `root_size` bytes, in the form `format` and returns each file with what its name is to end with.
+pub(super) fn run(
+    context: &Context<'_>,
+    disk: &Path,
+    root_size: u64,
+    format: Format,
+) -> Result<Vec<(PathBuf, &'static str)>> {
     let path = context.file(format.name());
     match format {
         Format::Qcow2 => qemu_img::qcow2(&context.log, disk, &path)?,
         Format::RawZst => compress(disk, &path).doing("write the compressed disk", &path)?,
-        Format::Split => return split(disk, &|ending| context.file(&format!("split.{ending}"))),
+        Format::Split => return split(disk, root_size, &|ending| context.file(&format!("split.{ending}"))),
     }
     Ok(vec![(path, format.name())])
 }
 
 /// Writes each partition of [`SPLIT`] into the new sparse file that `place` names. One that is blank is left out, as that of the
 /// signature when nothing is signed.
-fn split(disk: &Path, place: &dyn Fn(&str) -> PathBuf) -> Result<Vec<(PathBuf, &'static str)>> {
+fn split(disk: &Path, root_size: u64, place: &dyn Fn(&str) -> PathBuf) -> Result<Vec<(PathBuf, &'static str)>> {
     let source = File::open(disk).doing("read", disk)?;
-    let table = Table::read(&source, disk::SECTOR)
+    let table = Table::read(&source, SECTOR)
         .map_err(|error| Error::Content(format!("cannot read the disk that was just written: {error}")))?;
     let mut files = Vec::new();
     for (number, ending) in SPLIT {
@@ -47,8 +56,9 @@ fn split(disk: &Path, place: &dyn Fn(&str) -> PathBuf) -> Result<Vec<(PathBuf, &
         };
         let path = place(ending);
         let target = File::create_new(&path).doing("write", &path)?;
-        target.set_len(partition.size).doing("set the size of", &path)?;
-        let written = sparse::copy(&source, partition.start, partition.size, &target, 0).doing("write", &path)?;
+        let size = if ending == ROOT { root_size } else { partition.size };
+        target.set_len(size).doing("set the size of", &path)?;
+        let written = sparse::copy(&source, partition.start, size, &target, 0).doing("write", &path)?;
         if written {
             files.push((path, ending));
         }
@@ -93,17 +103,18 @@ mod tests {
             partition
         });
         let partitions: Vec<_> = partitions.collect();
-        let table = Table::create(size, disk::SECTOR, uuid::Uuid::from_u128(9), partitions.clone()).unwrap();
+        let table = Table::create(size, SECTOR, uuid::Uuid::from_u128(9), partitions.clone()).unwrap();
         table.write(&disk).unwrap();
         for number in [1, 2, 3, 8] {
             disk.write_all_at(&[number; 5000], partitions[usize::from(number) - 1].start + 70_000)
                 .unwrap();
         }
-        let files = split(&path, &|ending| folder.path().join(ending)).unwrap();
+        let root_size = 80 << 10;
+        let files = split(&path, root_size, &|ending| folder.path().join(ending)).unwrap();
         let endings: Vec<_> = files.iter().map(|(_, ending)| *ending).collect();
-        assert_eq!(endings, ["esp", "verity", "state"]);
-        for ((file, _), number) in files.iter().zip([1_usize, 3, 8]) {
-            let mut wanted = vec![0; 4 << 20];
+        assert_eq!(endings, ["esp", "root", "verity", "state"]);
+        for ((file, ending), number) in files.iter().zip([1_usize, 2, 3, 8]) {
+            let mut wanted = vec![0; if *ending == ROOT { 80 << 10 } else { 4 << 20 }];
             disk.read_exact_at(&mut wanted, partitions[number - 1].start).unwrap();
             assert!(std::fs::read(file).unwrap() == wanted, "{number}");
         }

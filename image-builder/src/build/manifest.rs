@@ -32,7 +32,7 @@ pub struct Manifest {
     pub arch: Arch,
     /// The time stamp of everything in the image, in seconds since 1970.
     pub time: u64,
-    /// The root file system, in `NAME.root`.
+    /// The root file system, a partition of `NAME.raw`.
     pub root: RootImage,
     /// The unified kernel image, in `NAME.efi`.
     pub uki: UkiImage,

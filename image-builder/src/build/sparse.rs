@@ -1,11 +1,16 @@
 //! Files with holes. A hole of a GiB costs as much to read as a GiB of zeros, so it is asked for and passed over.
 
-use std::fs::File;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
+use nix::fcntl::{FallocateFlags, fallocate};
 use nix::unistd::{Whence, lseek};
+
+/// How much is moved before its room is given back, in bytes.
+const MOVED: u64 = 16 << 20;
 
 /// The next stretch of data from `at` on: all of the rest where the file system knows nothing of holes.
 pub(super) fn data(file: &File, at: u64, size: u64) -> io::Result<Option<(u64, u64)>> {
@@ -48,10 +53,34 @@ pub(super) fn copy(from: &File, from_start: u64, size: u64, to: &File, to_start:
     Ok(anything)
 }
 
+/// Moves the content of the file `from`, which is gone then, to `to` at `to_start`.
+///
+/// What has been copied gives its room back at once where the file system can do that: the two together need hardly more than one.
+pub(super) fn move_into(from: &Path, to: &File, to_start: u64) -> io::Result<()> {
+    let mut source = File::options().read(true).write(true).open(from)?;
+    let size = source.metadata()?.len();
+    let mut target = to;
+    target.seek(SeekFrom::Start(to_start))?;
+    let mut at = 0;
+    while at < size {
+        let copied = io::copy(&mut (&mut source).take(MOVED), &mut target)?;
+        if copied == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let place = i64::try_from(at).and_then(|at| Ok((at, i64::try_from(copied)?)));
+        if let Ok((at, copied)) = place {
+            // One that cannot make holes only needs more room.
+            let hole = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+            let _ = fallocate(&source, hole, at, copied);
+        }
+        at += copied;
+    }
+    fs::remove_file(from)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
 
     #[test]
     fn zeros_are_not_copied() {
@@ -67,6 +96,21 @@ mod tests {
         let written = fs::read(folder.path().join("to")).unwrap();
         assert_eq!(written[4096 + 200_000], 5);
         assert!(written.iter().filter(|byte| **byte != 0).count() == 1);
+    }
+
+    #[test]
+    fn moved_content_is_whole_and_its_file_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let from = folder.path().join("from");
+        let size = 2 * usize::try_from(MOVED).unwrap() + 12345;
+        let content: Vec<u8> = (0..size).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        fs::write(&from, &content).unwrap();
+        let path = folder.path().join("to");
+        let to = File::create_new(&path).unwrap();
+        move_into(&from, &to, 4096).unwrap();
+        assert!(!from.exists());
+        let moved = fs::read(&path).unwrap();
+        assert!(moved[..4096].iter().all(|byte| *byte == 0) && moved[4096..] == content);
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::definition::size::Size;
 use crate::erofs::{self, Entry};
 use crate::error::Result;
+use crate::part::Part;
 
 /// How many files are shown to a person; JSON has all of them.
 const SHOWN: usize = 40;
@@ -36,7 +37,7 @@ pub struct Change {
 
 impl Files {
     /// Compares two images.
-    pub(super) fn between(old: &Path, new: &Path) -> Result<Self> {
+    pub(super) fn between(old: &Part, new: &Part) -> Result<Self> {
         Ok(Self::compare(erofs::files(old)?, erofs::files(new)?))
     }
 

@@ -1,6 +1,6 @@
 //! The images of a build, and the payloads that carry them.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufWriter, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use twinhull_verity::{BLOCK_SIZE, Salt, TreeBuilder};
 use crate::build::manifest::Manifest;
 use crate::definition::size::Size;
 use crate::error::{Doing, Error, Result};
+use crate::part::Part;
 use crate::progress::Progress;
 
 /// The image that is the root file system.
@@ -22,11 +23,10 @@ pub(super) const ROOT: &str = "root";
 /// Bytes read at once.
 const PIECE: usize = 1 << 20;
 
-/// A file of a build whose content is what its manifest says.
+/// A part of a build whose content is what its manifest says.
 #[derive(Debug)]
 pub(super) struct Image {
-    path: PathBuf,
-    file: File,
+    part: Part,
     /// What a host knows it by: the root hash, or the hash of the file.
     id: Hex32,
     version: String,
@@ -35,10 +35,10 @@ pub(super) struct Image {
 }
 
 impl Image {
-    /// Opens `NAME.root` beside a manifest and checks it against the root hash.
+    /// Opens the root of the build with the manifest at `manifest_path` and checks it against the root hash.
     pub(super) fn root(manifest_path: &Path, manifest: &Manifest) -> Result<Self> {
-        let (path, mut file) = open(manifest_path, manifest, "root", manifest.root.size)?;
-        let failed = |error: String| Error::Content(format!("cannot check {}: {error}", path.display()));
+        let part = Part::root(manifest_path, manifest)?;
+        let failed = |error: String| Error::Content(format!("cannot check {}: {error}", part.path().display()));
         let salt: Salt = manifest
             .root
             .salt
@@ -46,15 +46,14 @@ impl Image {
             .map_err(|error: twinhull_verity::SaltError| failed(error.to_string()))?;
         let mut tree = TreeBuilder::new(manifest.root.size / BLOCK_SIZE as u64, salt)
             .map_err(|error| failed(error.to_string()))?;
-        each_piece(&path, &mut file, |bytes| tree.write_all(bytes))?;
+        each_piece(&part, |bytes| tree.write_all(bytes))?;
         let tree = tree.finish().map_err(|error| failed(error.to_string()))?;
         if *tree.root_hash() != manifest.root.root_hash {
-            return Err(changed(&path));
+            return Err(part.changed());
         }
         let id = Hex32::from(*manifest.root.root_hash.as_bytes());
         Ok(Self {
-            path,
-            file,
+            part,
             id,
             version: manifest.version.to_string(),
             salt,
@@ -63,19 +62,18 @@ impl Image {
 
     /// Opens `NAME.efi` beside a manifest and checks its hash.
     pub(super) fn uki(manifest_path: &Path, manifest: &Manifest) -> Result<Self> {
-        let (path, mut file) = open(manifest_path, manifest, "efi", manifest.uki.size)?;
+        let part = Part::uki(manifest_path, manifest)?;
         let mut hash = Sha256::new();
-        each_piece(&path, &mut file, |bytes| {
+        each_piece(&part, |bytes| {
             hash.update(bytes);
             Ok(())
         })?;
         let hash: [u8; 32] = hash.finalize().into();
         if hex::encode(hash) != manifest.uki.sha256 {
-            return Err(changed(&path));
+            return Err(part.changed());
         }
         Ok(Self {
-            path,
-            file,
+            part,
             id: Hex32::from(hash),
             version: manifest.version.to_string(),
             salt: Salt::ZERO,
@@ -83,30 +81,12 @@ impl Image {
     }
 }
 
-fn open(manifest_path: &Path, manifest: &Manifest, ending: &str, size: u64) -> Result<(PathBuf, File)> {
-    let path = manifest_path.with_file_name(format!("{}.{ending}", manifest.name()));
-    let file = File::open(&path).doing("open the file of the build", &path)?;
-    let found = file.metadata().doing("look at", &path)?.len();
-    if found == size {
-        Ok((path, file))
-    } else {
-        Err(changed(&path))
-    }
-}
-
-fn changed(path: &Path) -> Error {
-    Error::Content(format!(
-        "{} is not what the manifest beside it describes: it was changed after the build, or belongs to another; build again",
-        path.display()
-    ))
-}
-
-fn each_piece(path: &Path, file: &mut File, mut take: impl FnMut(&[u8]) -> std::io::Result<()>) -> Result<()> {
-    let mut piece = vec![0; PIECE];
+fn each_piece(part: &Part, mut take: impl FnMut(&[u8]) -> std::io::Result<()>) -> Result<()> {
+    let (mut reader, mut piece) = (part.reader(), vec![0; PIECE]);
     loop {
-        match file.read(&mut piece).doing("read", path)? {
+        match reader.read(&mut piece).doing("read", part.path())? {
             0 => return Ok(()),
-            read => take(&piece[..read]).doing("check", path)?,
+            read => take(&piece[..read]).doing("check", part.path())?,
         }
     }
 }
@@ -140,18 +120,22 @@ impl Payloads {
         let what = base.map_or_else(|| name.to_owned(), |base| format!("{name} from {}", base.version));
         let step = progress.step("payload", &what);
         let mut file = self.file()?;
-        let source = base.map(|base| &base.file as &dyn twinhull_payload::Source);
+        let source = base.map(|base| &base.part as &dyn twinhull_payload::Source);
         let mut out = BufWriter::with_capacity(PIECE, file.as_file_mut());
         let options = MakeOptions {
             level,
             salt: image.salt,
             ..self.options.clone()
         };
-        let made = make(&image.file, source, &options, &mut out, &mut |done, total| {
+        let made = make(&image.part, source, &options, &mut out, &mut |done, total| {
             step.advance(done, total);
         });
-        let made = made
-            .map_err(|error| Error::Content(format!("cannot make the payload of {}: {error}", image.path.display())))?;
+        let made = made.map_err(|error| {
+            Error::Content(format!(
+                "cannot make the payload of {}: {error}",
+                image.part.path().display()
+            ))
+        })?;
         out.flush().doing("write a payload in", &self.folder)?;
         drop(out);
 
@@ -190,11 +174,11 @@ impl Payloads {
     fn add_map(&self, image: &Image) -> Result<Hex32> {
         let mut file = self.file()?;
         let mut out = BufWriter::with_capacity(PIECE, file.as_file_mut());
-        let hash = make_block_map(&image.file, &mut out);
+        let hash = make_block_map(&image.part, &mut out);
         let hash = hash.map_err(|error| {
             Error::Content(format!(
                 "cannot make the block map of {}: {error}",
-                image.path.display()
+                image.part.path().display()
             ))
         })?;
         out.flush().doing("write a block map in", &self.folder)?;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use super::content::{self, Place};
 use super::disk;
@@ -145,9 +145,11 @@ impl Ours {
             "build configs/minimal.toml",
             command.arg("--deb").arg(&self.programs.agent),
         )?;
-        let size = super::size(&self.artefact("minimal", "twinhull-minimal", "root"))?;
-        ensure!(size > 0, "the root of configs/minimal.toml is empty");
-        Ok(size)
+        let path = self.artefact("minimal", "twinhull-minimal", "json");
+        let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let manifest: serde_json::Value =
+            serde_json::from_slice(&text).with_context(|| format!("{} is no JSON", path.display()))?;
+        (manifest["root"]["size"].as_u64()).with_context(|| format!("{} names no size of the root", path.display()))
     }
 
     fn artefact(&self, output: &str, product: &str, ending: &str) -> PathBuf {
