@@ -29,7 +29,7 @@ const TICKS: u64 = 100;
 pub struct Request {
     /// Raw disk images of one architecture.
     pub images: Vec<PathBuf>,
-    /// Texts on the console, in the order in which they come.
+    /// Texts on the console, in whatever order they come.
     pub texts: Vec<String>,
     /// How often each image is booted.
     pub runs: u16,
@@ -76,14 +76,15 @@ pub async fn measure(request: &Request, work: &Path, mut tell: impl FnMut(&Cost)
             let name = format!("boot-{number}");
             let machine = alone.start(name, image, request.memory_mib, run > 0).await?;
             let limit = machine.limit(LIMIT);
-            let mut position = machine.wait_for_text(HANDED_OVER, 0, limit).await?;
+            let position = machine.wait_for_text(HANDED_OVER, 0, limit).await?;
             let begun = Mark::of(&machine).await?;
-            for text in &request.texts {
-                position = machine.wait_for_text(text, position, limit).await?;
+            let mut texts: Vec<&str> = request.texts.iter().map(String::as_str).collect();
+            while !texts.is_empty() {
+                let (number, _) = machine.wait_for_one_of(&texts, position, limit).await?;
                 let now = Mark::of(&machine).await?;
                 tell(&Cost {
                     image: image.clone(),
-                    text: text.clone(),
+                    text: texts.remove(number).to_owned(),
                     cpu_seconds: now.cpu.saturating_sub(begun.cpu).as_secs_f64(),
                     seconds: now.at.duration_since(begun.at).as_secs_f64(),
                     bytes_read: now.read.saturating_sub(begun.read),

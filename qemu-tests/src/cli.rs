@@ -168,7 +168,7 @@ pub struct BootTimeArguments {
     /// Raw disk images of one architecture; they are copied, not changed
     #[arg(required = true)]
     pub images: Vec<PathBuf>,
-    /// A text on the console; several come in this order
+    /// A text on the console; may be given several times, in any order
     #[arg(long = "until", value_name = "TEXT", default_value = "login:")]
     pub texts: Vec<String>,
     /// How often each image is booted

@@ -68,7 +68,7 @@ const SIGNED: Image = Image {
 const CONTAINERS: &str = "1.5.0";
 
 /// The scenarios that have container images. None of them belongs to every run.
-const WITH_CONTAINERS: [&str; 1] = ["containers"];
+const WITH_CONTAINERS: [&str; 3] = ["containers", "fleet", "fleet_dies"];
 
 /// Which scenarios to run, and how.
 #[derive(Args)]
@@ -375,6 +375,20 @@ pub(crate) fn for_builds(phases: &mut Phases, arch: Arch) -> Result<ForBuilds> {
         init: absolute(artefacts.work.join("bin/twinhull-init"))?,
         agent: absolute(artefacts.agent_deb())?,
     })
+}
+
+/// Builds the image that brings a container image, with all that it takes, below the folder `work`; the file in which the builder says
+/// what it made. What the container says on the console is [`apps::PRELOADED_SAYS`](crate::apps::PRELOADED_SAYS).
+pub(crate) fn image_with_a_container(phases: &mut Phases, work: PathBuf) -> Result<PathBuf> {
+    let artefacts = Artefacts {
+        arch: Arch::X86_64,
+        work,
+    };
+    artefacts.programs(phases)?;
+    artefacts.agent_package(phases)?;
+    artefacts.repository(phases)?;
+    artefacts.with_containers(phases)?;
+    Ok(artefacts.facts(CONTAINERS))
 }
 
 /// Builds the static program of package `name` for `arch` as it is shipped.

@@ -20,12 +20,22 @@ const SHARE: u32 = 4;
 impl Machine {
     /// Waits until `pattern` is on the console at or after the position `from`; gives the position after it.
     pub async fn wait_for_text(&self, pattern: &str, from: u64, limit: Duration) -> Result<u64> {
-        let awaited = format!("text \"{pattern}\" on the console");
+        let (_, end) = self.wait_for_one_of(&[pattern], from, limit).await?;
+        Ok(end)
+    }
+
+    /// The same for several of them, until one is there: which one, and the position after it.
+    pub(crate) async fn wait_for_one_of(&self, patterns: &[&str], from: u64, limit: Duration) -> Result<(usize, u64)> {
+        let awaited = format!("text \"{}\" on the console", patterns.join("\" or \""));
         let patience = Patience::new(&self.starvation, limit);
         loop {
             let seen = self.console.position();
-            if let Some(end) = self.console.find(pattern, from) {
-                return Ok(end);
+            let mut looked = patterns
+                .iter()
+                .map(|pattern| self.console.find(pattern, from))
+                .enumerate();
+            if let Some(found) = looked.find_map(|(number, end)| Some((number, end?))) {
+                return Ok(found);
             }
             self.check_alive(&awaited, from)?;
             tokio::select! {

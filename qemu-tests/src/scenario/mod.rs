@@ -197,6 +197,28 @@ pub const ALL: &[Scenario] = &[
         script: Script::File(include_str!("../../scenarios/containers.toml")),
     },
     Scenario {
+        name: "fleet",
+        about: "three hosts serve an app and are updated one at a time: no request fails; a bad release stops at the first host",
+        images: &["1.0.0", "1.1.0", "1.2.0"],
+        boots: 10,
+        on_request: true,
+        script: Script::File(concat!(
+            include_str!("../../scenarios/fleet.toml"),
+            include_str!("../../scenarios/parts/three-hosts.toml")
+        )),
+    },
+    Scenario {
+        name: "fleet_dies",
+        about: "a host dies while it holds the lock: the others wait until somebody says that it is gone; the app stays up",
+        images: &["1.0.0", "1.1.0"],
+        boots: 6,
+        on_request: true,
+        script: Script::File(concat!(
+            include_str!("../../scenarios/fleet_dies.toml"),
+            include_str!("../../scenarios/parts/three-hosts.toml")
+        )),
+    },
+    Scenario {
         name: "services",
         about: "the lock over etcd behind a balancer that turns to the other server when one is gone; no machine is booted",
         images: &["1.0.0"],

@@ -25,6 +25,9 @@ const REGISTRY: &str = "registry.test";
 /// The image that comes with the release.
 const PRELOADED: &str = "owner/preloaded";
 
+/// What that one answers, and its unit writes on the console once it does.
+pub(crate) const PRELOADED_SAYS: &str = "preloaded, and up without a registry";
+
 /// What the other images are served at, in their containers.
 const SERVE: &str = "0.0.0.0:8080";
 
@@ -39,7 +42,7 @@ enum Signed {
 
 /// The images that are pushed, by their name in the registry, with what they say.
 const IMAGES: [(&str, &str, Signed); 6] = [
-    (PRELOADED, "preloaded, and up without a registry", Signed::ByOwner),
+    (PRELOADED, PRELOADED_SAYS, Signed::ByOwner),
     ("owner/pulled", "pulled, and signed by its owner", Signed::ByOwner),
     ("owner/unsigned", "unsigned", Signed::Not),
     ("owner/foreign", "signed by somebody else", Signed::ByStranger),

@@ -4,9 +4,12 @@
 //! its figures to [`Evidence`](crate::evidence::Evidence).
 
 mod agent;
+mod boot;
 mod build;
+mod layout;
 mod lock;
 mod measuring_test;
+mod mkosi_host;
 mod payload;
 mod trust;
 
@@ -24,6 +27,8 @@ pub(crate) enum Bench {
         #[command(flatten)]
         publication: Publication,
     },
+    /// Boots: computing, time, bytes and memory up to `login:` and to a running container, beside mkosi
+    Boot(boot::Boot),
     /// Builds of images: processor time, memory and disk, beside mkosi
     Build(build::Build),
     /// The reboot lock over etcd and over its embedded store: changes a second, latency, memory
@@ -45,6 +50,7 @@ impl Bench {
     pub(crate) fn run(self, phases: &mut Phases) -> Result<()> {
         match self {
             Self::Agent { publication } => agent::run(phases, &publication),
+            Self::Boot(boot) => boot.run(phases),
             Self::Build(build) => build.run(phases),
             Self::Lock { publication } => lock::run(phases, &publication),
             Self::Payload(payload) => payload.run(phases),

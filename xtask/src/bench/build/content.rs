@@ -5,9 +5,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// The suite that the packages are from.
-pub(super) const SUITE: &str = "trixie";
-
 /// The kernel. Ours names it apart from the rest.
 pub(super) const KERNEL: &str = "linux-image-cloud-amd64";
 
@@ -30,12 +27,6 @@ pub(super) const PACKAGES: &[&str] = &[
     "systemd-timesyncd",
     "udev",
 ];
-
-/// MiB of the partitions: ESP, root, hashes of the root, state. There are two of the root.
-pub(super) const ESP: u32 = 512;
-pub(super) const ROOT: u32 = 2048;
-pub(super) const VERITY: u32 = 21;
-pub(super) const STATE: u32 = 1024;
 
 /// A folder for everything that is made here.
 pub(super) struct Place(PathBuf);

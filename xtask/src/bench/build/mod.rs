@@ -16,6 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
+use crate::bench::mkosi_host;
 use crate::evidence::{Evidence, Figure, Goal, Publication, number};
 use crate::measure;
 use crate::phase::Phases;
@@ -150,7 +151,7 @@ impl Build {
                 }
                 left.runs(case).add("twinhull", case, ours.run(case)?);
                 if let Some(Ok(peer)) = &peer {
-                    right.runs(case).add(mkosi::NAME, case, peer.run(case)?);
+                    right.runs(case).add(mkosi_host::NAME, case, peer.run(case)?);
                 }
             }
         }
@@ -207,7 +208,7 @@ impl Table<'_> {
     fn beside_number(&self, figure: Figure, value: Option<f64>) -> Figure {
         match (&self.peer, value) {
             (Beside::Peer(name, _), Some(value)) => figure.against(name, value),
-            (Beside::Missing(why), _) => figure.without(mkosi::NAME, why),
+            (Beside::Missing(why), _) => figure.without(mkosi_host::NAME, why),
             _ => figure,
         }
     }

@@ -11,6 +11,7 @@ use super::disk;
 use super::{Case, Cost, measured};
 use crate::arch::Arch;
 use crate::artefacts::{self, ForBuilds};
+use crate::bench::{layout, mkosi_host};
 use crate::phase::Phases;
 use crate::privilege::as_root;
 
@@ -160,8 +161,8 @@ impl Ours {
 
 fn definition_text(place: &Place) -> Result<String> {
     let overlays = place.overlays()?.map(|overlay| overlay.display().to_string());
-    let (packages, suite, kernel) = (content::PACKAGES, content::SUITE, content::KERNEL);
-    let (esp, root, state) = (content::ESP, content::ROOT, content::STATE);
+    let (packages, suite, kernel) = (content::PACKAGES, mkosi_host::SUITE, content::KERNEL);
+    let (esp, root, state) = (layout::ESP, layout::ROOT, layout::STATE);
     Ok(format!(
         "product = \"bench\"\noverlays = {overlays:?}\n\
          [distribution]\nsuite = \"{suite}\"\n\

@@ -1,0 +1,143 @@
+//! The peer's image: what is in ours, put together by mkosi as its manual has it for a disk that cannot be written to.
+//!
+//! Its root is erofs under a hash tree, as ours is, with what is written kept in memory, but for `/var`, which is on the state partition.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::bench::layout;
+use crate::bench::mkosi_host::{self, MkosiHost};
+use crate::phase::Phases;
+use crate::privilege::as_root;
+
+/// What of our root belongs to the container: it is laid over the peer's tree as it is.
+const OF_THE_CONTAINER: [&str; 3] = [
+    "etc/containers",
+    "usr/lib/containers/storage",
+    "usr/share/containers/systemd",
+];
+
+/// What else the two have in common, out of `configs/overlays`.
+const NETWORK: &str = "configs/overlays/base/usr/lib/systemd/network";
+
+/// Our package, which has nothing to do there.
+const AGENT: &str = "twinhull-updater";
+
+/// The state, as our hosts have it at `/var`, too.
+const FSTAB: &str = "PARTLABEL=state /var ext4 defaults 0 2\n";
+
+/// The image with its tool.
+pub(super) struct Peer {
+    host: MkosiHost,
+    folder: PathBuf,
+}
+
+impl Peer {
+    /// Builds it below `place` (absolute), with the content of the image that `ours` (a builder's `.json`) describes.
+    pub(super) fn build(phases: &mut Phases, place: &Path, ours: &Path) -> Result<Self> {
+        let folder = place.join(mkosi_host::NAME);
+        for name in ["config/extra/etc", "out", "cache", "packages", "work"] {
+            let path = folder.join(name);
+            fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        }
+        let content = folder.join("content");
+        phases.run(
+            "remove what an earlier run left",
+            as_root("rm").arg("-rf").arg(&content),
+        )?;
+        phases.run(
+            "unpack our root for its container",
+            as_root("fsck.erofs")
+                .arg(format!("--extract={}", content.display()))
+                .arg(ours.with_extension("root")),
+        )?;
+        let tree = place.join("debian");
+        let shared = vec![place.to_owned(), std::path::absolute(NETWORK)?];
+        let peer = Self {
+            host: MkosiHost::prepare(phases, &tree, shared)?,
+            folder,
+        };
+        peer.configure(&content, ours)?;
+        phases.run(
+            "build the same with mkosi",
+            &mut peer.host.build(&peer.folder.join("config"), &[]),
+        )?;
+        Ok(peer)
+    }
+
+    pub(super) fn disk(&self) -> PathBuf {
+        self.folder.join("out/bench.raw")
+    }
+
+    pub(super) fn kernel_image(&self) -> PathBuf {
+        self.folder.join("out/bench.efi")
+    }
+
+    pub(super) fn version(&self) -> Result<String> {
+        self.host.version()
+    }
+
+    fn configure(&self, content: &Path, ours: &Path) -> Result<()> {
+        let list = ours.with_extension("packages");
+        let list = fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
+        self.write("mkosi.conf", &settings(&self.folder, content, &packages(&list))?)?;
+        self.write(
+            "mkosi.sandbox/etc/apt/sources.list.d/mkosi.sources",
+            &mkosi_host::sources()?,
+        )?;
+        self.write("extra/etc/fstab", FSTAB)?;
+        for (number, text) in layout::for_repart().iter().enumerate() {
+            self.write(&format!("mkosi.repart/{number}0.conf"), text)?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<()> {
+        let file = self.folder.join("config").join(name);
+        let folder = file.parent().unwrap_or(&file);
+        fs::create_dir_all(folder)
+            .and_then(|()| fs::write(&file, text))
+            .with_context(|| format!("cannot write {}", file.display()))
+    }
+}
+
+/// Names of packages, out of a list of names and versions.
+fn packages(list: &str) -> Vec<&str> {
+    let names = list.lines().filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != AGENT).collect()
+}
+
+fn settings(folder: &Path, content: &Path, packages: &[&str]) -> Result<String> {
+    let mut trees = vec![format!("{}/config/extra", folder.display())];
+    let network = std::path::absolute(NETWORK)?;
+    trees.push(format!("{}:/usr/lib/systemd/network", network.display()));
+    trees.extend(OF_THE_CONTAINER.map(|path| format!("{}:/{path}", content.join(path).display())));
+    let lines = |words: &mut dyn Iterator<Item = &str>| words.map(|word| format!("\n    {word}")).collect::<String>();
+    let folder = folder.display();
+    Ok(format!(
+        "[Distribution]\nDistribution=debian\nRelease={}\nArchitecture=x86-64\n\
+         [Output]\nFormat=disk\nOutput=bench\nOutputDirectory={folder}/out\n\
+         [Content]\nBootable=yes\nBootloader=systemd-boot\nUnifiedKernelImages=yes\nLocale=C.UTF-8\nTimezone=UTC\nHostname=bench\n\
+         KernelCommandLine=console=ttyS0 loglevel=4 systemd.volatile=overlay systemd.firstboot=no\n\
+         ExtraTrees={}\nPackages={}\n\
+         [Build]\nCacheDirectory={folder}/cache\nPackageCacheDirectory={folder}/packages\n\
+         WorkspaceDirectory={folder}/work\nHistory=no\nIncremental=no\n\
+         [Validation]\nSecureBoot=no\n",
+        mkosi_host::SUITE,
+        lines(&mut trees.iter().map(String::as_str)),
+        lines(&mut packages.iter().copied()),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peer_has_our_packages_but_the_agent() {
+        let list = "podman 5.4.2\nsystemd 257.9-1\ntwinhull-updater 0.1.0\n";
+        assert_eq!(packages(list), ["podman", "systemd"]);
+    }
+}
