@@ -92,12 +92,22 @@ impl Artefacts {
         present(self.work.join("repo-pristine"))
     }
 
-    /// The image of `version`, its description checked against its name.
+    /// The image of `version` of the product that scenarios are about.
     pub fn image(&self, version: &Version) -> Result<Image> {
+        self.named(PRODUCT, version)
+    }
+
+    /// The image of `version` of another product.
+    pub fn image_of(&self, product: &Product, version: &Version) -> Result<Image> {
+        self.named(product.as_str(), version)
+    }
+
+    /// An image, its description checked against its name.
+    fn named(&self, product: &str, version: &Version) -> Result<Image> {
         let folder = self.work.join("images").join(version.to_string());
-        let description = folder.join(format!("{PRODUCT}_{version}_{}.json", self.arch));
+        let description = folder.join(format!("{product}_{version}_{}.json", self.arch));
         let image = Image::open(&description)?;
-        if image.product.as_str() != PRODUCT || image.version != *version || image.arch != self.arch {
+        if image.product.as_str() != product || image.version != *version || image.arch != self.arch {
             let found = format!("describes {} {} for {}", image.product, image.version, image.arch);
             return Err(Error::artefact(&description, found));
         }

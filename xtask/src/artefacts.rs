@@ -17,6 +17,9 @@ use crate::{setup, workspace};
 
 const PRODUCT: &str = "twinhull-server";
 
+/// What `configs/control.toml` is called.
+const CONTROL: &str = "twinhull-control";
+
 /// An image: its version, its definition, and the version that hosts have when they are offered it.
 pub(crate) struct Image {
     version: &'static str,
@@ -68,7 +71,10 @@ const SIGNED: Image = Image {
 const CONTAINERS: &str = "1.5.0";
 
 /// The scenarios that have container images. None of them belongs to every run.
-const WITH_CONTAINERS: [&str; 3] = ["containers", "fleet", "fleet_dies"];
+const WITH_CONTAINERS: [&str; 4] = ["containers", "fleet", "fleet_dies", "fleet_etcd"];
+
+/// The scenarios that have hosts of the role `control`. None of them belongs to every run.
+const WITH_CONTROL: [&str; 1] = ["fleet_etcd"];
 
 /// Which scenarios to run, and how.
 #[derive(Args)]
@@ -100,9 +106,9 @@ impl Scenarios {
         self
     }
 
-    /// Whether one of them needs what [`Artefacts::with_containers`] makes.
-    pub(crate) fn have_containers(&self) -> bool {
-        self.all || self.names.iter().any(|name| WITH_CONTAINERS.contains(&name.as_str()))
+    /// Whether one of these is among them.
+    fn have(&self, some: &[&str]) -> bool {
+        self.all || self.names.iter().any(|name| some.contains(&name.as_str()))
     }
 }
 
@@ -139,15 +145,45 @@ impl Artefacts {
         Ok(artefacts)
     }
 
+    /// Builds what only some of the scenarios need, where one of these is wanted.
+    pub(crate) fn build_for(&self, phases: &mut Phases, wanted: &Scenarios) -> Result<()> {
+        if wanted.have(&WITH_CONTAINERS) {
+            self.with_containers(phases)?;
+        }
+        if wanted.have(&WITH_CONTROL) {
+            self.control(phases)?;
+        }
+        Ok(())
+    }
+
+    /// Builds the image of the role `control`, with the lock server.
+    fn control(&self, phases: &mut Phases) -> Result<()> {
+        static_program(phases, "twinhull-lock", self.arch)?;
+        let package = self.work.join("twinhull-lock.deb");
+        self.package(phases, "twinhull-lock", "reboot-lock-docs", "lock", &package)?;
+        let mut builder = as_root(&self.work.join("bin/twinhull").to_string_lossy());
+        builder.arg("build").arg("configs/control.toml");
+        builder.arg("--deb").arg(&package);
+        self.build_image(phases, builder, CONTROL, FIRST.version, false)
+    }
+
+    /// Builds what any scenario needs.
+    pub(crate) fn build_rest(&self, phases: &mut Phases) -> Result<()> {
+        self.with_containers(phases)?;
+        self.control(phases)
+    }
+
     /// Makes container images, and the image that brings one of them.
-    pub(crate) fn with_containers(&self, phases: &mut Phases) -> Result<()> {
+    fn with_containers(&self, phases: &mut Phases) -> Result<()> {
         let app = static_program(phases, "twinhull-app", self.arch)?;
         let apps = Apps::make(phases, self.work.join("apps"), &app, self.arch)?;
         let mut build = as_root("env");
         build
             .arg(format!("HOME={}", std::path::absolute(apps.home())?.display()))
-            .arg(self.work.join("bin/twinhull"));
-        self.build_image(phases, build, CONTAINERS, &apps.image_definition(), false)
+            .arg(self.work.join("bin/twinhull"))
+            .arg("build")
+            .arg(apps.image_definition());
+        self.build_image(phases, build, PRODUCT, CONTAINERS, false)
     }
 
     /// Shows one update from beginning to end.
@@ -220,24 +256,29 @@ impl Artefacts {
     }
 
     fn agent_package(&self, phases: &mut Phases) -> Result<()> {
+        self.package(phases, "twinhull-updater", "updater-docs", "updater", &self.agent_deb())
+    }
+
+    /// Packages the static program `name`. The example `docs` writes its man pages and completions into `target/dist/FOLDER`.
+    fn package(&self, phases: &mut Phases, name: &str, docs: &str, folder: &str, package: &Path) -> Result<()> {
         phases.run(
-            "write the agent's man pages and completions",
-            Command::new(workspace::target().join("debug/examples/updater-docs"))
-                .arg(workspace::target().join("dist/updater")),
+            &format!("write man pages and completions of {name}"),
+            Command::new(workspace::target().join("debug/examples").join(docs))
+                .arg(workspace::target().join("dist").join(folder)),
         )?;
         phases.run(
-            "package the agent",
+            &format!("package {name}"),
             Command::new(setup::cargo_deb())
                 .args([
                     "-p",
-                    "twinhull-updater",
+                    name,
                     "--no-build",
                     "--no-strip",
                     "--target",
                     self.arch.musl(),
                     "--output",
                 ])
-                .arg(self.agent_deb()),
+                .arg(package),
         )
     }
 
@@ -264,30 +305,23 @@ impl Artefacts {
     }
 
     fn image(&self, phases: &mut Phases, image: &Image) -> Result<()> {
-        let builder = as_root(&self.work.join("bin/twinhull").to_string_lossy());
-        self.build_image(
-            phases,
-            builder,
-            image.version,
-            Path::new(image.definition),
-            image.signed,
-        )
+        let mut builder = as_root(&self.work.join("bin/twinhull").to_string_lossy());
+        builder.arg("build").arg(image.definition);
+        self.build_image(phases, builder, PRODUCT, image.version, image.signed)
     }
 
-    /// Has `builder`, which is the builder's program, build the image.
+    /// Has `builder`, which is told the definition of `product`, build it as `version`.
     fn build_image(
         &self,
         phases: &mut Phases,
         mut builder: Command,
+        product: &str,
         version: &str,
-        definition: &Path,
         signed: bool,
     ) -> Result<()> {
         let output = self.work.join("images").join(version);
         fs::create_dir_all(&output).with_context(|| format!("cannot create {}", output.display()))?;
         builder
-            .arg("build")
-            .arg(definition)
             .args(["--version", version, "--arch", self.arch.name(), "--trust-root"])
             .arg(self.work.join("repo-pristine/metadata/root.json"))
             .arg("--init")
@@ -301,7 +335,7 @@ impl Artefacts {
         if signed {
             builder.arg("--keys").arg(self.work.join("keys"));
         }
-        phases.run(&format!("build {PRODUCT} {version}"), &mut builder)?;
+        phases.run(&format!("build {product} {version}"), &mut builder)?;
         if let Some(owner) = owner() {
             phases.run(
                 "give the image to you",

@@ -133,7 +133,7 @@ fn run(command: Command) -> Result<()> {
         Command::Images { arch } => {
             setup::run(&mut phases, arch)?;
             let artefacts = Artefacts::build(&mut phases, arch, artefacts::ALL)?;
-            artefacts.with_containers(&mut phases)
+            artefacts.build_rest(&mut phases)
         }
         Command::Bench(bench) => {
             setup::run(&mut phases, Arch::X86_64)?;
@@ -143,9 +143,7 @@ fn run(command: Command) -> Result<()> {
             setup::run(&mut phases, scenarios.arch)?;
             let artefacts = Artefacts::build(&mut phases, scenarios.arch, artefacts::ALL)?;
             let scenarios = if all { scenarios.thorough() } else { scenarios };
-            if scenarios.have_containers() {
-                artefacts.with_containers(&mut phases)?;
-            }
+            artefacts.build_for(&mut phases, &scenarios)?;
             artefacts.scenarios(&mut phases, &scenarios)
         }
         Command::Chaos(chaos) => {
@@ -161,9 +159,7 @@ fn run(command: Command) -> Result<()> {
             }
             let artefacts = Artefacts::build(&mut phases, scenarios.arch, artefacts::ALL)?;
             artefacts.read_by_others(&mut phases)?;
-            if scenarios.have_containers() {
-                artefacts.with_containers(&mut phases)?;
-            }
+            artefacts.build_for(&mut phases, &scenarios)?;
             artefacts.scenarios(&mut phases, &scenarios)
         }
     }

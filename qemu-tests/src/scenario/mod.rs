@@ -219,6 +219,17 @@ pub const ALL: &[Scenario] = &[
         )),
     },
     Scenario {
+        name: "fleet_etcd",
+        about: "the lock is on three control hosts with etcd, of which one dies in the middle: nothing stops, no request fails",
+        images: &["1.0.0", "1.1.0"],
+        boots: 10,
+        on_request: true,
+        script: Script::File(concat!(
+            include_str!("../../scenarios/fleet_etcd.toml"),
+            include_str!("../../scenarios/parts/three-hosts.toml")
+        )),
+    },
+    Scenario {
         name: "services",
         about: "the lock over etcd behind a balancer that turns to the other server when one is gone; no machine is booted",
         images: &["1.0.0"],

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
-use twinhull_layout::{Arch, Version};
+use twinhull_layout::{Arch, Product, Version};
 
 use crate::machine::arguments::Bus;
 
@@ -38,6 +38,9 @@ pub struct Machine {
     /// A version whose image is in the folder given by `--work`, instead of `image`.
     #[schemars(with = "Option<String>", extend("x-default" = "none"))]
     pub release: Option<Version>,
+    /// What `release` is a version of.
+    #[schemars(with = "Option<String>", extend("x-default" = "twinhull-server"))]
+    pub product: Option<Product>,
     /// Memory in MiB.
     #[schemars(extend("x-default" = "1536"))]
     pub memory: Option<u32>,
@@ -80,13 +83,14 @@ impl Machine {
             all.extend(own);
             all
         }
-        let has_an_image = self.image.is_some() || self.release.is_some();
+        let has_an_image = self.image.is_some() || self.release.is_some() || self.product.is_some();
         let others = Some(other).filter(|_| !has_an_image);
         Self {
             like: self.like,
             arch: self.arch.or(other.arch),
             image: self.image.or_else(|| others.and_then(|other| other.image.clone())),
             release: self.release.or_else(|| others.and_then(|other| other.release.clone())),
+            product: self.product.or_else(|| others.and_then(|other| other.product.clone())),
             memory: self.memory.or(other.memory),
             processors: self.processors.or(other.processors),
             bus: self.bus.or(other.bus),

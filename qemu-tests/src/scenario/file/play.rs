@@ -133,7 +133,13 @@ impl<'a> Play<'a> {
         let arch = machine.arch.unwrap_or(self.stage.artefacts().arch());
         let given = match (&machine.image, &machine.release) {
             (Some(path), _) => self.written.folder.join(path),
-            (None, Some(version)) => self.release(version, arch)?.disk,
+            (None, Some(version)) => {
+                let artefacts = Artefacts::open(self.stage.artefacts().work(), arch)?;
+                match &machine.product {
+                    Some(product) => artefacts.image_of(product, version)?.disk,
+                    None => artefacts.image(version)?.disk,
+                }
+            }
             (None, None) => image.map(Path::to_owned).ok_or_else(|| {
                 Error::Expectation(format!(
                     "machine {name} has no `image`, and none is on the command line"

@@ -218,6 +218,9 @@ impl Check<'_> {
                     format!("machine {name} has an `image` and a `release`: one of them"),
                 ));
             }
+            if machine.product.is_some() && machine.release.is_none() {
+                return Err(self.wrong(line, format!("machine {name} has a `product` and no `release` of it")));
+            }
             if machine.processors == Some(0) || machine.memory.is_some_and(|memory| memory < 128) {
                 return Err(self.wrong(line, format!("machine {name} needs a processor and 128 MiB at least")));
             }
@@ -425,6 +428,21 @@ mod tests {
         assert_eq!(
             parse(&format!("{one}{chain}{step}")).unwrap_err(),
             "boots.toml:10: `two` is itself like another machine: name that one"
+        );
+    }
+
+    #[test]
+    fn a_product_is_that_of_a_release() {
+        let step = "[[step]]\ndo = \"boot\"\n";
+        let of = |machine: &str| {
+            parse(&format!(
+                "about = \"x\"\n[machine.one]\nproduct = \"a-b\"\n{machine}{step}"
+            ))
+        };
+        assert!(of("release = \"1.0.0\"\n").is_ok());
+        assert_eq!(
+            of("memory = 512\n").unwrap_err(),
+            "boots.toml:2: machine one has a `product` and no `release` of it"
         );
     }
 
