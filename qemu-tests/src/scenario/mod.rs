@@ -277,6 +277,14 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_tells_of_each() {
+        let page = include_str!("../../../docs/qemu-tests.md");
+        for scenario in ALL {
+            assert!(page.contains(&format!("\n| `{}`", scenario.name)), "{}", scenario.name);
+        }
+    }
+
+    #[test]
     fn an_unknown_name_is_answered_with_the_known_ones() {
         let error = select(&["updat".to_owned()], false).unwrap_err();
         assert!(error.contains("\"updat\"") && error.contains("waits_its_turn"));

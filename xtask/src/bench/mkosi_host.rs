@@ -45,18 +45,20 @@ impl MkosiHost {
         Ok(Self(Chroot::new(tree, folders)))
     }
 
-    /// A build of the image that the folder `config` describes.
-    pub(super) fn build(&self, config: &Path, options: &[&str]) -> Command {
+    /// A program of the tree.
+    pub(super) fn program(&self, name: &str) -> Command {
         let mut command = as_root(LAUNCHER);
         command
             .args(self.0.arguments())
-            .args([
-                "env",
-                "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
-                "HOME=/root",
-                "mkosi",
-                "--directory",
-            ])
+            .args(["env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", name]);
+        command
+    }
+
+    /// A build of the image that the folder `config` describes.
+    pub(super) fn build(&self, config: &Path, options: &[&str]) -> Command {
+        let mut command = self.program("mkosi");
+        command
+            .arg("--directory")
             .arg(config)
             .arg("--force")
             .args(options)

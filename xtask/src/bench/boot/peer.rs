@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
@@ -28,6 +29,9 @@ const AGENT: &str = "twinhull-updater";
 /// The state, as our hosts have it at `/var`, too.
 const FSTAB: &str = "PARTLABEL=state /var ext4 defaults 0 2\n";
 
+/// The type of a root partition of `x86_64` (Discoverable Partitions Specification).
+const ROOT_TYPE: &str = "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709";
+
 /// The image with its tool.
 pub(super) struct Peer {
     host: MkosiHost,
@@ -42,23 +46,25 @@ impl Peer {
             let path = folder.join(name);
             fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
         }
-        let content = folder.join("content");
+        let shared = vec![place.to_owned(), std::path::absolute(NETWORK)?];
+        let peer = Self {
+            host: MkosiHost::prepare(phases, &place.join("debian"), shared)?,
+            folder,
+        };
+        let content = peer.folder.join("content");
         phases.run(
             "remove what an earlier run left",
             as_root("rm").arg("-rf").arg(&content),
         )?;
+        let disk = ours.with_extension("raw");
         phases.run(
             "unpack our root for its container",
-            as_root("fsck.erofs")
+            peer.host
+                .program("fsck.erofs")
                 .arg(format!("--extract={}", content.display()))
-                .arg(ours.with_extension("root")),
+                .arg(format!("--offset={}", root_of(&disk)?))
+                .arg(&disk),
         )?;
-        let tree = place.join("debian");
-        let shared = vec![place.to_owned(), std::path::absolute(NETWORK)?];
-        let peer = Self {
-            host: MkosiHost::prepare(phases, &tree, shared)?,
-            folder,
-        };
         peer.configure(&content, ours)?;
         phases.run(
             "build the same with mkosi",
@@ -103,6 +109,24 @@ impl Peer {
     }
 }
 
+/// Where the root of slot A begins on a disk of ours, in bytes.
+fn root_of(disk: &Path) -> Result<u64> {
+    let output = Command::new("sfdisk").arg("--json").arg(disk).output();
+    let output = output.context("cannot start sfdisk")?;
+    first_root(&output.stdout).with_context(|| {
+        let why = String::from_utf8_lossy(&output.stderr);
+        format!("{} has no partition for a root: {why}", disk.display())
+    })
+}
+
+/// The same, out of what sfdisk writes of a disk with sectors of 512 bytes.
+fn first_root(json: &[u8]) -> Option<u64> {
+    let table: serde_json::Value = serde_json::from_slice(json).ok()?;
+    let partitions = table.pointer("/partitiontable/partitions")?.as_array()?;
+    let root = partitions.iter().find(|partition| partition["type"] == ROOT_TYPE)?;
+    Some(root["start"].as_u64()? * 512)
+}
+
 /// Names of packages, out of a list of names and versions.
 fn packages(list: &str) -> Vec<&str> {
     let names = list.lines().filter_map(|line| line.split_whitespace().next());
@@ -134,6 +158,16 @@ fn settings(folder: &Path, content: &Path, packages: &[&str]) -> Result<String> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_root_is_the_first_of_its_type() {
+        let table = r#"{"partitiontable": {"partitions": [
+            {"start": 2048, "type": "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"},
+            {"start": 4096, "type": "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709"},
+            {"start": 8192, "type": "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709"}]}}"#;
+        assert_eq!(first_root(table.as_bytes()), Some(4096 * 512));
+        assert_eq!(first_root(b"{}"), None);
+    }
 
     #[test]
     fn the_peer_has_our_packages_but_the_agent() {
