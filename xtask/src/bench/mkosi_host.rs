@@ -84,3 +84,8 @@ pub(super) fn sources() -> Result<String> {
          Types: deb\nURIs: {security}\nSuites: {SUITE}-security\n{rest}"
     ))
 }
+
+/// A list as the value of a setting: a line for each.
+pub(super) fn list<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    words.into_iter().flat_map(|word| ["\n    ", word]).collect()
+}

@@ -138,7 +138,6 @@ fn settings(folder: &Path, content: &Path, packages: &[&str]) -> Result<String> 
     let network = std::path::absolute(NETWORK)?;
     trees.push(format!("{}:/usr/lib/systemd/network", network.display()));
     trees.extend(OF_THE_CONTAINER.map(|path| format!("{}:/{path}", content.join(path).display())));
-    let lines = |words: &mut dyn Iterator<Item = &str>| words.map(|word| format!("\n    {word}")).collect::<String>();
     let folder = folder.display();
     Ok(format!(
         "[Distribution]\nDistribution=debian\nRelease={}\nArchitecture=x86-64\n\
@@ -150,8 +149,8 @@ fn settings(folder: &Path, content: &Path, packages: &[&str]) -> Result<String> 
          WorkspaceDirectory={folder}/work\nHistory=no\nIncremental=no\n\
          [Validation]\nSecureBoot=no\n",
         mkosi_host::SUITE,
-        lines(&mut trees.iter().map(String::as_str)),
-        lines(&mut packages.iter().copied()),
+        mkosi_host::list(trees.iter().map(String::as_str)),
+        mkosi_host::list(packages.iter().copied()),
     ))
 }
 

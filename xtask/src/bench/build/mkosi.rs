@@ -72,10 +72,7 @@ impl Mkosi {
     }
 
     fn settings(&self, place: &Place) -> Result<String> {
-        let lines = |words: &[String]| words.iter().flat_map(|word| ["\n    ", word]).collect::<String>();
-        let packages: Vec<String> = (content::PACKAGES.iter().chain([&content::KERNEL, &content::LOADER]))
-            .map(|name| (*name).to_owned())
-            .collect();
+        let packages = (content::PACKAGES.iter().copied()).chain([content::KERNEL, content::LOADER]);
         let overlays = place.overlays()?.map(|overlay| overlay.display().to_string());
         let folder = self.folder.display();
         Ok(format!(
@@ -87,8 +84,8 @@ impl Mkosi {
              WorkspaceDirectory={folder}/work\nHistory=no\n\
              [Validation]\nSecureBoot=no\n",
             mkosi_host::SUITE,
-            lines(&overlays),
-            lines(&packages),
+            mkosi_host::list(overlays.iter().map(String::as_str)),
+            mkosi_host::list(packages),
         ))
     }
 
