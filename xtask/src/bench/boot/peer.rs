@@ -32,6 +32,10 @@ const FSTAB: &str = "PARTLABEL=state /var ext4 defaults 0 2\n";
 /// The type of a root partition of `x86_64` (Discoverable Partitions Specification).
 const ROOT_TYPE: &str = "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709";
 
+/// What our hosts start. Debian would start whatever has a unit.
+const PRESET: &str = "enable dbus-broker.service\nenable getty@.service\nenable ssh.service\nenable systemd-networkd.service\n\
+                      enable systemd-resolved.service\nenable systemd-timesyncd.service\ndisable *\n";
+
 /// The image with its tool.
 pub(super) struct Peer {
     host: MkosiHost,
@@ -94,6 +98,7 @@ impl Peer {
             &mkosi_host::sources()?,
         )?;
         self.write("extra/etc/fstab", FSTAB)?;
+        self.write("extra/usr/lib/systemd/system-preset/00-bench.preset", PRESET)?;
         for (number, text) in layout::for_repart().iter().enumerate() {
             self.write(&format!("mkosi.repart/{number}0.conf"), text)?;
         }
