@@ -447,8 +447,10 @@ fn cargo_build() -> Command {
     command
 }
 
+/// Puts a copy of the program `from` at `to`, where an older one may be running.
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    fs::copy(from, to)
-        .map(|_| ())
+    let new = to.with_extension("new");
+    fs::copy(from, &new)
+        .and_then(|_| fs::rename(&new, to))
         .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
 }
