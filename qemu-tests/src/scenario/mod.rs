@@ -189,6 +189,14 @@ pub const ALL: &[Scenario] = &[
         script: Script::File(include_str!("../../scenarios/rot.toml")),
     },
     Scenario {
+        name: "rot_kernel",
+        about: "the head of a kernel image rots: the loader passes over it, 1.0.0 runs again and installs 1.1.0 anew",
+        images: &["1.0.0", "1.1.0"],
+        boots: 4,
+        on_request: true,
+        script: Script::File(include_str!("../../scenarios/rot_kernel.toml")),
+    },
+    Scenario {
         name: "containers",
         about: "an app that came with the release starts without a network; from a registry only what its owner signed does",
         images: &["1.5.0"],
