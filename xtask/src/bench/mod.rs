@@ -13,7 +13,9 @@ mod mkosi_host;
 mod payload;
 mod trust;
 
-use anyhow::Result;
+use std::path::Path;
+
+use anyhow::{Context, Result};
 use clap::Subcommand;
 
 use crate::evidence::Publication;
@@ -57,4 +59,10 @@ impl Bench {
             Self::Trust { publication } => trust::run(&publication),
         }
     }
+}
+
+/// Bytes of a file, holes included.
+fn size(path: &Path) -> Result<u64> {
+    let read = std::fs::metadata(path).with_context(|| format!("there is no {}", path.display()))?;
+    Ok(read.len())
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use twinhull_layout::{Arch, Version};
+use twinhull_layout::Arch;
 
 use super::document::{self, Action, Expectation};
 use super::names::Names;
@@ -133,13 +133,10 @@ impl<'a> Play<'a> {
         let arch = machine.arch.unwrap_or(self.stage.artefacts().arch());
         let given = match (&machine.image, &machine.release) {
             (Some(path), _) => self.written.folder.join(path),
-            (None, Some(version)) => {
-                let artefacts = Artefacts::open(self.stage.artefacts().work(), arch)?;
-                match &machine.product {
-                    Some(product) => artefacts.image_of(product, version)?.disk,
-                    None => artefacts.image(version)?.disk,
-                }
-            }
+            (None, Some(version)) => match &machine.product {
+                Some(product) => self.artefacts(arch)?.image_of(product, version)?.disk,
+                None => self.artefacts(arch)?.image(version)?.disk,
+            },
             (None, None) => image.map(Path::to_owned).ok_or_else(|| {
                 Error::Expectation(format!(
                     "machine {name} has no `image`, and none is on the command line"
@@ -191,9 +188,9 @@ impl<'a> Play<'a> {
         })
     }
 
-    /// The image of `version` in the folder given by `--work`.
-    fn release(&self, version: &Version, arch: Arch) -> Result<Image> {
-        Artefacts::open(self.stage.artefacts().work(), arch)?.image(version)
+    /// What the folder given by `--work` has for `arch`.
+    fn artefacts(&self, arch: Arch) -> Result<Artefacts> {
+        Artefacts::open(self.stage.artefacts().work(), arch)
     }
 
     async fn steps(&mut self) -> Result<()> {
@@ -252,11 +249,13 @@ impl<'a> Play<'a> {
             } => {
                 let arch = self.stage.artefacts().arch();
                 let image = match (release, description) {
-                    (Some(version), _) => self.release(version, arch)?,
+                    (Some(version), _) => self.artefacts(arch)?.image(version)?,
                     (None, Some(path)) => Image::open(&self.written.folder.join(path))?,
                     (None, None) => return Err(Error::Expectation("no release is named".to_owned())),
                 };
-                let base = base.as_ref().map(|version| self.release(version, arch)).transpose()?;
+                let base = (base.as_ref())
+                    .map(|version| self.artefacts(arch)?.image(version))
+                    .transpose()?;
                 let repository = match service {
                     Some(name) => self.services.get(name).and_then(Running::repository),
                     None => self.services.values().find_map(Running::repository),

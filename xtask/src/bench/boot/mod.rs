@@ -14,10 +14,10 @@ use clap::Args;
 use serde::Deserialize;
 
 use crate::apps::PRELOADED_SAYS;
-use crate::artefacts;
 use crate::evidence::{Evidence, Figure, Goal, Publication, number};
 use crate::phase::Phases;
 use crate::workspace;
+use crate::{artefacts, bench};
 use peer::Peer;
 
 /// Our time over the peer's.
@@ -77,13 +77,9 @@ impl Boot {
         evidence.add(beside("boot.container.wall", "s", PRELOADED_SAYS, |cost| cost.seconds)?.goal(goal));
         evidence.add(beside("boot.login.read", "B", LOGIN, |cost| number(cost.bytes_read))?);
         evidence.add(beside("boot.login.memory", "B", LOGIN, |cost| number(cost.memory))?);
-        let size = |path: &Path| {
-            let read = std::fs::metadata(path).with_context(|| format!("there is no {}", path.display()));
-            read.map(|read| number(read.len()))
-        };
         evidence.add(
-            Figure::new("boot.payload", size(&ours.with_extension("efi"))?, "B")
-                .against(&name, size(&peer.kernel_image())?)
+            Figure::count("boot.payload", bench::size(&ours.with_extension("efi"))?, "B")
+                .against(&name, number(bench::size(&peer.kernel_image())?))
                 .goal(Goal::RatioAtMost(PAYLOAD_GOAL)),
         );
         evidence.publish(&self.publication)

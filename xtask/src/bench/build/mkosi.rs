@@ -131,7 +131,7 @@ impl Mkosi {
 
     /// Bytes of the kernel image.
     pub(super) fn kernel_image(&self) -> Result<u64> {
-        super::size(&self.file("out/bench.efi"))
+        crate::bench::size(&self.file("out/bench.efi"))
     }
 
     /// Its name and version.

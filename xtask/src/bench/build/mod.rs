@@ -9,7 +9,7 @@ mod mkosi;
 mod ours;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -268,12 +268,6 @@ fn quietly(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot start {name}"))?;
     ensure!(status.success(), "{command:?}: {status}");
     Ok(())
-}
-
-/// Bytes of a file, holes included.
-fn size(path: &Path) -> Result<u64> {
-    let read = std::fs::metadata(path).with_context(|| format!("there is no {}", path.display()))?;
-    Ok(read.len())
 }
 
 #[cfg(test)]

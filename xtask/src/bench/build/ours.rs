@@ -136,7 +136,7 @@ impl Ours {
 
     /// Bytes of the kernel image.
     pub(super) fn kernel_image(&self) -> Result<u64> {
-        super::size(&self.artefact("out", "bench", "efi"))
+        crate::bench::size(&self.artefact("out", "bench", "efi"))
     }
 
     /// Builds `configs/minimal.toml` with the agent, and says how large its root is, in bytes.
