@@ -102,7 +102,7 @@ pub struct ProveArguments {
     #[arg(long, value_name = "DIR")]
     pub work: PathBuf,
     /// How many states that a power cut can leave are booted, beside all those that are only looked at
-    #[arg(long, value_name = "N", default_value = "3")]
+    #[arg(long, value_name = "N", default_value = "10")]
     pub power_cuts: u16,
     /// How they are run.
     #[command(flatten)]

@@ -23,7 +23,7 @@ const PAYLOADS: &str = "payloads/";
 /// To be called on a runtime of one thread (see [`crate::process::Process`]).
 pub async fn run(options: &Options) -> Result<String> {
     let board = Board::new();
-    let theatre = Rc::new(Theatre::open(options, [options.artefacts.arch()], &board).await?);
+    let theatre = Rc::new(Theatre::for_one(options, &board).await?);
     let stage = Stage::open(Rc::clone(&theatre), "demo", &board)?;
     let outcome = show(&stage).await;
     stage.collect().await;

@@ -10,6 +10,7 @@ mod refused;
 mod refused_by_firmware;
 mod repository;
 mod runner;
+mod seats;
 mod secure_boot;
 mod stage;
 pub(crate) mod update;

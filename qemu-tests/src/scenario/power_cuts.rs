@@ -8,9 +8,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use tokio::task::JoinSet;
 use twinhull_layout::Slot;
 
 use super::agent;
+use super::seats::Seat;
 use super::stage::{Host, Site, Stage, copy_sparse};
 use super::update::check_running;
 use crate::artefacts::Image;
@@ -69,21 +71,72 @@ pub(super) async fn run(stage: Rc<Stage>) -> Result<()> {
 
     let chosen = spread(sweep.states, stage.power_cuts().into());
     let mut replay = Replay::new(WriteLog::open(&log)?, &fresh(&stage, &old).await?)?;
+    let mut boots = Boots::new(&stage);
     let mut number = 0;
     while replay.until_flush()? {
         let end = number + states(replay.pending(), &sweep.watched).len() as u64;
         for wanted in chosen.iter().filter(|wanted| (number..end).contains(wanted)) {
             let index = usize::try_from(wanted - number).unwrap_or_default();
             let cut = cut_disk(&stage, &replay, &sweep.watched, index, *wanted).await?;
-            let recovered = recovers(&stage, cut, *wanted, &new, &site).await;
-            stage.count(BOOTED, 1);
-            stage.count(LOST, recovered.is_err().into());
-            recovered?;
+            let work = recovers(Rc::clone(&stage), cut, *wanted, new.clone(), site.clone());
+            boots.start(work).await?;
         }
         number = end;
         replay.flush()?;
     }
-    Ok(())
+    boots.all_ended().await
+}
+
+/// States that are booted side by side: one on the scenario's own seat, and others where there is room.
+struct Boots {
+    stage: Rc<Stage>,
+    running: JoinSet<(Option<Seat>, Result<()>)>,
+    /// Whether the scenario's own seat is free.
+    own_seat: bool,
+}
+
+impl Boots {
+    fn new(stage: &Rc<Stage>) -> Self {
+        Self {
+            stage: Rc::clone(stage),
+            running: JoinSet::new(),
+            own_seat: true,
+        }
+    }
+
+    /// Starts a boot once there is a seat for it. The first boot that failed is the error.
+    async fn start(&mut self, boot: impl Future<Output = Result<()>> + 'static) -> Result<()> {
+        let seat = loop {
+            if std::mem::take(&mut self.own_seat) {
+                break None;
+            }
+            match self.stage.spare_seat() {
+                Some(seat) => break Some(seat),
+                None => self.one_ended().await?,
+            }
+        };
+        self.running.spawn_local(async move { (seat, boot.await) });
+        Ok(())
+    }
+
+    async fn all_ended(&mut self) -> Result<()> {
+        while !self.running.is_empty() {
+            self.one_ended().await?;
+        }
+        Ok(())
+    }
+
+    async fn one_ended(&mut self) -> Result<()> {
+        let (seat, recovered) = match self.running.join_next().await {
+            Some(Ok(ended)) => ended,
+            Some(Err(error)) => return Err(Error::Expectation(format!("a boot did not come to its end: {error}"))),
+            None => return Ok(()),
+        };
+        self.own_seat |= seat.is_none();
+        self.stage.count(BOOTED, 1);
+        self.stage.count(LOST, recovered.is_err().into());
+        recovered
+    }
 }
 
 /// Updates a host while all that happens to its disk is written down.
@@ -226,23 +279,23 @@ async fn cut_disk(
     let mut writes: Vec<Write> = replay.pending().iter().copied().filter(elsewhere).collect();
     writes.retain(|_| random.next() & 1 == 1);
     writes.extend(chosen);
-    let cut = stage.folder().join("cut.raw");
+    let cut = stage.folder().join(format!("cut-{number}.raw"));
     copy_sparse(replay.disk(), &cut).await?;
     replay.write_to(&cut, &writes)?;
     Ok(cut)
 }
 
-/// A host with this disk becomes a healthy host of `new`.
-async fn recovers(stage: &Stage, disk: PathBuf, number: u64, new: &Image, site: &Site) -> Result<()> {
+/// A host with this disk becomes a healthy host of `new`. Then the disk is removed.
+async fn recovers(stage: Rc<Stage>, disk: PathBuf, number: u64, new: Image, site: Site) -> Result<()> {
     stage.step(format!("booting state {number}"));
     let name = format!("cut-{number}");
-    let host = Host::new(&name, disk);
-    let site = Some(site);
+    let host = Host::new(&name, disk.clone());
+    let site = Some(&site);
     let machine = stage.switch_on(Host { site, ..host }).await?;
     agent::runs_proven(&machine, &new.version, stage.limit(700)).await?;
-    check_running(&machine, new).await?;
+    check_running(&machine, &new).await?;
     machine.cut_power().await;
-    Ok(())
+    std::fs::remove_file(&disk).map_err(|source| Error::file("remove the disk", &disk, source))
 }
 
 #[cfg(test)]

@@ -6,21 +6,18 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, LocalSet};
 use twinhull_layout::Arch;
 
 use super::file::{self, Written};
-use super::stage::{MEMORY, Stage, Theatre, version};
+use super::seats::Seats;
+use super::stage::{HOST_MIB, OVERHEAD, Stage, Theatre, version};
 use super::{Scenario, Script, Work};
 use crate::accelerator::Choice;
 use crate::artefacts::Artefacts;
 use crate::error::{Error, Result};
 use crate::report::Outcome;
 use crate::steps::Board;
-
-/// What an emulator needs beside the memory of its guest, in MiB: translated code above all.
-const OVERHEAD: u32 = 512;
 
 /// What is left to everything else on the host, in MiB.
 const SPARE: u32 = 512;
@@ -83,7 +80,7 @@ impl Piece {
                 name: String::new(),
                 about: String::new(),
                 archs: BTreeSet::from([artefacts.arch()]),
-                memory_mib: MEMORY + OVERHEAD,
+                memory_mib: HOST_MIB,
                 boots: 0,
                 play: Box::new(work),
             },
@@ -138,23 +135,17 @@ pub async fn run(pieces: Vec<Piece>, options: Options, board: Board) -> Result<R
         ));
     }
     let archs: BTreeSet<_> = pieces.iter().flat_map(|piece| piece.archs.iter().copied()).collect();
-    let theatre = Rc::new(Theatre::open(&options, archs, &board).await?);
+    let theatre = Rc::new(Theatre::open(&options, archs, Seats::new(options.jobs, memory), &board).await?);
     let mut by_length = pieces;
     by_length.sort_by_key(|piece| std::cmp::Reverse(piece.boots));
-    let seats = Rc::new(Semaphore::new(options.jobs.max(1)));
-    let memory = Rc::new(Semaphore::new(
-        usize::try_from(memory).unwrap_or(0).min(Semaphore::MAX_PERMITS),
-    ));
     let mut outcomes = LocalSet::new()
         .run_until(async {
             let mut running = JoinSet::new();
             for piece in by_length {
-                // In this order, since a semaphore serves whoever asked first.
-                let (seats, memory) = (Rc::clone(&seats), Rc::clone(&memory));
+                // In this order, since whoever asked first is served first.
                 let (theatre, board) = (Rc::clone(&theatre), board.clone());
                 running.spawn_local(async move {
-                    let _seat = seats.acquire().await;
-                    let _memory = memory.acquire_many(piece.memory_mib).await;
+                    let _seat = theatre.seats().take(piece.memory_mib).await;
                     one(&piece, &theatre, &board).await
                 });
             }

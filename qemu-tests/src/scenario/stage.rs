@@ -13,6 +13,7 @@ use twinhull_layout::{Arch, Version};
 
 use super::repository::Repository;
 use super::runner::Options;
+use super::seats::{Seat, Seats};
 use crate::accelerator::{self, Accelerator};
 use crate::artefacts::{Artefacts, Image};
 use crate::error::{Error, Result};
@@ -38,6 +39,12 @@ const COLLECT: &str = "twinhull-updater status; journalctl --no-pager --output s
 /// Memory of a host, in MiB, where nothing else is said.
 pub(super) const MEMORY: u32 = 1536;
 
+/// What an emulator needs beside the memory of its guest, in MiB: translated code above all.
+pub(super) const OVERHEAD: u32 = 512;
+
+/// What such a host takes, in MiB.
+pub(super) const HOST_MIB: u32 = MEMORY + OVERHEAD;
+
 /// What all scenarios of a run share.
 #[derive(Debug)]
 pub struct Theatre {
@@ -48,6 +55,7 @@ pub struct Theatre {
     public_key: String,
     keep: bool,
     power_cuts: u16,
+    seats: Seats,
 }
 
 /// How processors of one architecture are run here.
@@ -59,7 +67,12 @@ struct Engine {
 
 impl Theatre {
     /// Checks the tools, proves the accelerator for each of `archs`, makes the folders and the key of this run.
-    pub async fn open(options: &Options, archs: impl IntoIterator<Item = Arch>, board: &Board) -> Result<Self> {
+    pub(super) async fn open(
+        options: &Options,
+        archs: impl IntoIterator<Item = Arch>,
+        seats: Seats,
+        board: &Board,
+    ) -> Result<Self> {
         let folders = RunFolder::create(options.artefacts.work())?;
         let (key, public_key) = login_key::make(folders.sockets()).await?;
         let mut engines = BTreeMap::new();
@@ -82,7 +95,22 @@ impl Theatre {
             public_key,
             keep: options.keep,
             power_cuts: options.power_cuts,
+            seats,
         })
+    }
+
+    /// For one machine after another, of the architecture of the artefacts.
+    ///
+    /// # Errors
+    /// A tool or a right is missing, or the accelerator does not prove itself.
+    pub async fn for_one(options: &Options, board: &Board) -> Result<Self> {
+        let seats = Seats::new(1, HOST_MIB);
+        Self::open(options, [options.artefacts.arch()], seats, board).await
+    }
+
+    /// What runs side by side.
+    pub(super) fn seats(&self) -> &Seats {
+        &self.seats
     }
 
     fn engine(&self, arch: Arch) -> Result<Engine> {
@@ -282,6 +310,11 @@ impl Stage {
     /// How many of the states that a power cut can leave are booted for real.
     pub fn power_cuts(&self) -> u16 {
         self.theatre.power_cuts
+    }
+
+    /// Room for one more machine than this scenario has, if there is some.
+    pub(super) fn spare_seat(&self) -> Option<Seat> {
+        self.theatre.seats.spare(HOST_MIB)
     }
 
     /// The image of a version.
