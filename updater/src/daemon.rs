@@ -7,7 +7,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::agent::{Agent, Busy, Engine, EngineError, OnlyOne};
+use crate::agent::{Agent, Busy, Engine, EngineError, Hands as _, OnlyOne};
 use crate::command::{Command, obey};
 use crate::config::Config;
 use crate::control::{Asked, Reply};
@@ -16,6 +16,12 @@ use crate::status::Teller;
 
 /// Wait for somebody at the keyboard who is at work.
 const BUSY: Duration = Duration::from_secs(5);
+
+/// The files that start this host are looked at for the first time when the boot is long over: it has enough to read,
+pub const FIRST_SCRUB: Duration = Duration::from_mins(10);
+
+/// and then so often.
+const SCRUB: Duration = Duration::from_hours(24);
 
 /// Why the service ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +48,8 @@ pub struct Worker {
     pub teller: Teller,
     /// This host's id, if it has one.
     pub host: Option<String>,
+    /// When to look at the files that start this host, on the clock of [`crate::machine::Now::uptime`].
+    pub next_scrub: Duration,
 }
 
 /// One thing to do.
@@ -150,10 +158,10 @@ impl Worker {
         let teller = &self.teller;
         let mut watcher = |known: &_, live: &_, progress| teller.tell(known, live, progress);
         match task {
-            Task::Round => self
-                .engine
-                .run(Event::Woke, &mut self.agent, &mut watcher)
-                .map(Done::Wait),
+            Task::Round => {
+                let wait = self.engine.run(Event::Woke, &mut self.agent, &mut watcher)?;
+                Ok(Done::Wait(wait.min(self.scrub()?)))
+            }
             Task::Command(_) if !self.engine.live.settled && !self.engine.live.trial => {
                 let why = "the update service has not yet been able to look at this host";
                 Ok(Done::Reply(Reply::Busy(why.to_owned())))
@@ -169,6 +177,21 @@ impl Worker {
                 }))
             }
         }
+    }
+
+    /// Looks at the files that start this host when it is time. Gives how long it is until then.
+    fn scrub(&mut self) -> Result<Duration, EngineError> {
+        if !self.engine.live.settled {
+            // Their names change while a release is on trial.
+            return Ok(SCRUB);
+        }
+        let now = self.agent.now();
+        if now.uptime >= self.next_scrub {
+            let found = self.agent.scrub();
+            self.engine.record(now.wall, found)?;
+            self.next_scrub = now.uptime + SCRUB;
+        }
+        Ok(self.next_scrub.saturating_sub(now.uptime))
     }
 
     /// Takes over a changed configuration; one that cannot be used changes nothing.
@@ -193,5 +216,6 @@ impl Worker {
         }
         self.engine.set_rules(rules);
         self.engine.live.look_again();
+        self.next_scrub = Duration::ZERO;
     }
 }

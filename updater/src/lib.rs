@@ -4,6 +4,7 @@
 //! - [`machine`]: the decisions, pure;
 //! - [`agent`]: carries them out; [`daemon`]: for ever;
 //! - [`install`]: the update transaction, through [`io`]; [`rollback`]: the way back by hand;
+//! - [`scrub`]: the files that start the host, looked at now and then;
 //! - [`gates`], [`hooks`], [`lock`]: what must agree before a reboot, and what is done around it;
 //! - [`http`], [`health`]: the repository, and being healthy;
 //! - [`config`], [`paths`], [`host`]: what the agent is told and where it is; [`status`]: what it tells;
@@ -31,4 +32,5 @@ pub mod runtime;
 #[cfg(test)]
 #[path = "../tests/transaction/script.rs"]
 mod script;
+pub mod scrub;
 pub mod status;

@@ -52,6 +52,11 @@ impl Paths {
         self.at(paths::AGENT_RUN).join("status.json")
     }
 
+    /// Copies of the files that start this host ([`crate::scrub`]).
+    pub fn boot_copies(&self) -> PathBuf {
+        self.state().join("boot-files")
+    }
+
     /// The file whose lock says which agent may act.
     pub fn agent_lock(&self) -> PathBuf {
         self.at(paths::AGENT_RUN).join("agent.lock")

@@ -34,22 +34,6 @@ pub(super) fn find(disk: &File, partition: &Partition, wanted: &[u8]) -> io::Res
     Ok(found)
 }
 
-/// Every position on the disk, a whole number of sectors into `partition`, at which `wanted`, of one sector at most, stands.
-pub(super) fn find_at_sectors(disk: &File, partition: &Partition, wanted: &[u8]) -> io::Result<Vec<u64>> {
-    const SECTOR: usize = 512;
-    let mut found = Vec::new();
-    let mut sectors = BufReader::with_capacity(1 << 20, Region::of(disk, partition));
-    let mut sector = [0; SECTOR];
-    let end = partition.start + partition.size;
-    for position in (partition.start..end).step_by(SECTOR) {
-        sectors.read_exact(&mut sector)?;
-        if sector.starts_with(wanted) {
-            found.push(position);
-        }
-    }
-    Ok(found)
-}
-
 /// A partition as something to read from front to back.
 struct Region<'a> {
     disk: &'a File,

@@ -145,36 +145,10 @@ impl Disk {
     }
 
     /// Where the byte at `offset` of the file `name` on the ESP is on the disk.
-    ///
-    /// It is found by what stands around it, which must stand nowhere else on the ESP.
     pub fn place_in_esp_file(&self, name: &str, offset: u64) -> Result<u64> {
         let esp = self.table.esp().map_err(|error| unfit(&self.path, error))?;
-        let content = esp::content(&self.file, esp.start, esp.size, name)
-            .map_err(|error| unfit(&self.path, format_args!("{name}: {error}")))?;
-        let begin = offset - offset % SECTOR;
-        let from = usize::try_from(begin).unwrap_or(usize::MAX);
-        let around = content
-            .get(from..)
-            .filter(|rest| !rest.is_empty() && offset < content.len() as u64);
-        let around = around.ok_or_else(|| {
-            unfit(
-                &self.path,
-                format_args!("{name} has {} bytes and none at {offset}", content.len()),
-            )
-        })?;
-        // A sector at most, which no cluster is smaller than: so it stands in one piece.
-        let around = around.chunks(512).next().unwrap_or_default();
-        let found = content::find_at_sectors(&self.file, &esp, around);
-        match found.map_err(|source| Error::file("search", &self.path, source))?[..] {
-            [position] => Ok(position + (offset - begin)),
-            ref several => Err(unfit(
-                &self.path,
-                format_args!(
-                    "what is around byte {offset} of {name} stands {} times on the ESP: take another",
-                    several.len()
-                ),
-            )),
-        }
+        esp::place(&self.file, esp.start, esp.size, name, offset)
+            .map_err(|error| unfit(&self.path, format_args!("byte {offset} of {name}: {error}")))
     }
 
     /// Every file on the ESP with its size, so that two states can be compared.

@@ -191,9 +191,9 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "rot_kernel",
-        about: "the head of a kernel image rots: the loader passes over it, 1.0.0 runs again and installs 1.1.0 anew",
+        about: "kernel image and loader rot: the agent mends them; one whose head has rotted at the start is passed over",
         images: &["1.0.0", "1.1.0"],
-        boots: 4,
+        boots: 5,
         on_request: true,
         script: Script::File(include_str!("../../scenarios/rot_kernel.toml")),
     },

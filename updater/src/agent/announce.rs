@@ -17,9 +17,12 @@ pub const DISCARDED: &str = "0f1f0a5a3a6b4c0d8f0e6e2d9f6c1a05";
 pub const ROLLED_BACK: &str = "0f1f0a5a3a6b4c0d8f0e6e2d9f6c1a06";
 /// Why nothing more is done for now has changed.
 pub const WAITING: &str = "0f1f0a5a3a6b4c0d8f0e6e2d9f6c1a07";
-
 /// A healthy release did not start any more.
 pub const CAME_BACK: &str = "0f1f0a5a3a6b4c0d8f0e6e2d9f6c1a08";
+/// A file that starts the host had rotted, and was put right.
+pub const MENDED: &str = "0f1f0a5a3a6b4c0d8f0e6e2d9f6c1a09";
+/// A file that starts the host has rotted.
+pub const ROTTEN: &str = "0f1f0a5a3a6b4c0d8f0e6e2d9f6c1a0a";
 
 /// Tells what was recorded since `before`.
 pub(super) fn records(before: &Known, after: &Known) {
@@ -61,6 +64,19 @@ fn record_kind(kind: &RecordKind) {
                 message_id = CAME_BACK,
                 release = %from,
                 "{from} did not start any more, though it was healthy here: the disk may be failing; {to} runs instead"
+            );
+        }
+        RecordKind::Mended { file, blocks } => {
+            tracing::warn!(
+                message_id = MENDED,
+                "{file} on the EFI system partition had rotted and was put right ({blocks} blocks of 4096 bytes): the disk may be \
+                 failing"
+            );
+        }
+        RecordKind::Rotten { file, reason } => {
+            tracing::error!(
+                message_id = ROTTEN,
+                "{file} on the EFI system partition has rotted, and the next boot may fail: {reason}"
             );
         }
         RecordKind::Unknown => {}

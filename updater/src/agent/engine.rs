@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::{Hands, announce};
 use crate::install::Progress;
-use crate::machine::{self, Effect, Event, Known, Live, Problem, Rules, StoreError};
+use crate::machine::{self, Effect, Event, Known, Live, Problem, RecordKind, Rules, StoreError};
 
 /// The state of the agent, and where its durable part is kept.
 #[derive(Debug)]
@@ -63,6 +65,22 @@ impl Engine {
     /// As [`Engine::open`].
     pub fn reload(&mut self) -> Result<(), EngineError> {
         self.known = machine::load(&self.file)?;
+        Ok(())
+    }
+
+    /// Keeps what happened outside the decisions, and tells it.
+    ///
+    /// # Errors
+    /// The state cannot be kept.
+    pub fn record(&mut self, at: Timestamp, kinds: Vec<RecordKind>) -> Result<(), EngineError> {
+        let before = self.known.clone();
+        for kind in kinds {
+            self.known.record(at, kind);
+        }
+        if self.known != before {
+            self.keep()?;
+            announce::records(&before, &self.known);
+        }
         Ok(())
     }
 

@@ -1,12 +1,13 @@
 //! The effects on a real host.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::Instant;
 
 use tokio::runtime::Handle;
-use twinhull_layout::{Product, Version};
+use twinhull_layout::paths::ENTRIES;
+use twinhull_layout::{BootEntry, Product, Version};
 use twinhull_trust::{Client, SystemClock, TrustError};
 
 use super::confine::confined;
@@ -18,10 +19,11 @@ use crate::hooks::Hooks;
 use crate::host::{BootDisk, BootDiskError, IdError, Running, RunningError, counted_boot, host_id};
 use crate::http::{Http, HttpError, HttpRepository};
 use crate::install::{self, InstallError, MaxFetch, Progress, our_entries};
-use crate::io::{HostIo, OpenError};
+use crate::io::{HostIo, Io, OpenError};
 use crate::lock::{FleetLock, Outcome, Report};
-use crate::machine::{Grant, Installed, Now, Offer, Problem, Seen};
+use crate::machine::{Grant, Installed, Now, Offer, Problem, RecordKind, Seen};
 use crate::paths::Paths;
+use crate::scrub::{self, Finding, ScrubError};
 
 /// Longest trusted root that is read, in bytes.
 const MAX_ROOT: u64 = 1024 * 1024;
@@ -151,6 +153,25 @@ impl Agent {
         [self.disk.device.clone(), self.paths.esp(), self.paths.state()]
     }
 
+    /// Looks at the files that start this host, and puts right what has rotted. Gives what there is to tell about it.
+    pub fn scrub(&self) -> Vec<RecordKind> {
+        // Also mounts the EFI system partition, and makes sure that it is the one of the boot disk.
+        if let Err(error) = self
+            .open_to_read()
+            .map_err(io::Error::other)
+            .and_then(|io| io.entries())
+        {
+            tracing::warn!("cannot look at the files that start this host: {error}");
+            return Vec::new();
+        }
+        let (esp, copies) = (self.paths.esp(), self.paths.boot_copies());
+        let looked_at = confined(&self.writes_to(), &mut |()| {}, |_| scrub::scrub(&esp, &copies));
+        looked_at
+            .into_iter()
+            .filter_map(|(file, found)| told(file, found))
+            .collect()
+    }
+
     fn hooks(&self) -> Hooks {
         Hooks {
             folders: self.paths.hook_folders(),
@@ -215,6 +236,32 @@ impl Agent {
             install::install(&io, &mut repository, running, &release, watch)
         });
         installed.map_err(|error| error.problem())
+    }
+
+    /// Keeps a copy of the kernel image of `version`, which was just compared with what was signed. The release is installed,
+    /// whatever becomes of that.
+    fn keep_copy(&self, entry: &BootEntry) {
+        let path = format!("{ENTRIES}/{entry}");
+        if let Err(error) = scrub::file(&self.paths.esp(), &self.paths.boot_copies(), &path) {
+            tracing::warn!("no copy of {path} is kept, and it cannot be mended should it rot: {error}");
+        }
+    }
+}
+
+/// What there is to tell of a file that starts this host.
+fn told(file: String, found: Result<Finding, ScrubError>) -> Option<RecordKind> {
+    match found {
+        Ok(Finding::Whole | Finding::New) => None,
+        Ok(Finding::Changed) => {
+            tracing::info!("{file} on the EFI system partition was changed; it is taken as it is now");
+            None
+        }
+        Ok(Finding::Mended { blocks }) => Some(RecordKind::Mended { file, blocks }),
+        Ok(Finding::Damaged { why: reason }) => Some(RecordKind::Rotten { file, reason }),
+        Err(error) => {
+            tracing::warn!("cannot look at {file} on the EFI system partition: {error}");
+            None
+        }
     }
 }
 
@@ -281,7 +328,12 @@ impl Hands for Agent {
         confined(&self.writes_to(), watch, |watch| {
             // The repository's time-outs need the runtime, which a thread of our own does not know.
             let _runtime = self.runtime.enter();
-            self.install_release(version, watch)
+            let entry = BootEntry::fresh(self.running.product.clone(), version.clone());
+            // What an earlier file of that name was is not what this one is to be.
+            scrub::forget_release(&self.paths.boot_copies(), &entry).map_err(|error| Problem::new("state", error))?;
+            let installed = self.install_release(version, watch)?;
+            self.keep_copy(&entry);
+            Ok(installed)
         })
     }
 

@@ -67,6 +67,7 @@ pub(super) fn run(paths: &Paths) -> anyhow::Result<Exit> {
             engine,
             teller,
             host,
+            next_scrub: daemon::FIRST_SCRUB,
         };
         anyhow::Ok(daemon::run(worker, asked).await)
     });

@@ -14,7 +14,7 @@ mod ioctl {
 }
 
 /// Forgets `length` bytes from `offset`; they were flushed before. On a block device, its buffers too.
-pub(super) fn forget(file: &File, offset: u64, length: u64) -> io::Result<()> {
+pub(crate) fn forget(file: &File, offset: u64, length: u64) -> io::Result<()> {
     let offset = i64::try_from(offset).map_err(io::Error::other)?;
     let length = i64::try_from(length).map_err(io::Error::other)?;
     posix_fadvise(file, offset, length, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;

@@ -9,6 +9,7 @@ use std::io;
 
 use uuid::Uuid;
 
+pub(crate) use block_cache::forget;
 pub use host::{HostIo, OpenError};
 
 /// The boot disk, the running root, and the folder of boot entries on the EFI system partition.

@@ -211,6 +211,20 @@ pub enum RecordKind {
         /// What runs now.
         to: Version,
     },
+    /// A file that starts this host had rotted on the EFI system partition, and was put right.
+    Mended {
+        /// The file, by its path there.
+        file: String,
+        /// Blocks of 4096 bytes that were written anew.
+        blocks: u64,
+    },
+    /// A file that starts this host has rotted, and could not be put right.
+    Rotten {
+        /// The file, by its path on the EFI system partition.
+        file: String,
+        /// Why it stays so.
+        reason: String,
+    },
     /// Anything that an older agent does not know.
     #[serde(other)]
     Unknown,
