@@ -21,6 +21,7 @@ mod record;
 mod resolve;
 mod root;
 mod sparse;
+pub(crate) mod view;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -244,7 +245,7 @@ fn steps(context: &Context<'_>, progress: &Progress) -> Result<Built> {
     let (options, definition) = (context.options, context.definition);
 
     let step = progress.step("packages", "fetch and install packages");
-    let packages = packages::run(context)?;
+    let mut packages = packages::run(context)?;
     step.done(match (packages.cached, &options.lock) {
         (true, None) => "from the cache (--refresh fetches anew)",
         (true, Some(_)) => "those of the lock, from the cache",
@@ -274,7 +275,7 @@ fn steps(context: &Context<'_>, progress: &Progress) -> Result<Built> {
     step.done(&format!("{} packages, kernel {}", tree.packages.len(), tree.kernel));
 
     let step = progress.step("root", "write the root file system");
-    let root = root::file_system(context, &packages.tools, &tree.path, packages.time)?;
+    let root = root::file_system(context, &packages.tools_of_tree(), &tree.path, packages.time)?;
     step.done(&format!(
         "erofs of {}, {} of the slot",
         Size(root.size),

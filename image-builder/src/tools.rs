@@ -64,6 +64,11 @@ impl Log {
         &self.path
     }
 
+    /// Writes a line of the build's own.
+    pub fn note(&self, text: &str) -> Result<()> {
+        writeln!(self.end()?, "\n# {text}").doing("write", &self.path)
+    }
+
     /// Runs a program with its output in the log. `doing` completes "… failed", as "installing packages".
     pub fn run(&self, doing: &str, command: &mut Command) -> Result<()> {
         let out = self.end()?;

@@ -44,7 +44,7 @@ pub struct Tree {
 
 /// Makes the installed packages the tree of the image, with the container images that the definition names.
 pub(crate) fn run(context: &Context<'_>, packages: &Packages, containers: &[Image]) -> Result<Tree> {
-    let tree = packages.root.clone();
+    let tree = packages.view.tree().to_owned();
     let definition = context.definition;
     let mut files = Vec::new();
     for (index, file) in definition.package_files.iter().chain(&context.options.debs).enumerate() {
@@ -54,7 +54,7 @@ pub(crate) fn run(context: &Context<'_>, packages: &Packages, containers: &[Imag
         files.push(copy);
     }
     if !files.is_empty() {
-        dpkg::install(&context.log, &packages.tools, &tree, &files)?;
+        dpkg::install(&context.log, &packages.tools_of_tree(), &tree, &files)?;
     }
     let mut listed = state::packages(&tree)?;
     listed.extend(packages.boot_packages.iter().cloned());

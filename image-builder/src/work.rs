@@ -1,6 +1,7 @@
-//! Folders for unfinished work: locked while in use, emptied before and after.
+//! Folders that more than one build may want: locked while in use.
 //!
-//! They have fixed names, so that what an interrupted run left behind is found and removed by the next.
+//! Those for unfinished work are emptied before and after. They have fixed names, so that what an interrupted run left behind is found
+//! and removed by the next. Finished ones are read by several at a time, and removed by one that waits until nobody does.
 
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
@@ -92,6 +93,33 @@ impl Drop for Work {
     }
 }
 
+/// A folder that is not removed while this is there ([`remove`]).
+#[derive(Debug)]
+pub struct Held {
+    _folder: File,
+}
+
+impl Held {
+    /// Holds the folder `path`, if it is there. Waits for one who removes it.
+    pub fn take(path: &Path) -> Result<Option<Self>> {
+        while let Some(folder) = open(path)? {
+            folder.lock_shared().doing("wait for", path)?;
+            // Meanwhile it may have been removed, and made anew.
+            if open(path)?.is_some_and(|now| same(&now, &folder)) {
+                return Ok(Some(Self { _folder: folder }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Removes the folder `path` when nobody holds it any more.
+pub fn remove(path: &Path) -> Result<()> {
+    let Some(folder) = open(path)? else { return Ok(()) };
+    folder.lock().doing("wait for", path)?;
+    fs::remove_dir_all(path).doing("remove", path)
+}
+
 fn open(path: &Path) -> Result<Option<File>> {
     match File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -134,6 +162,24 @@ mod tests {
         );
         drop(first);
         assert!(Work::take(&path, IfBusy::Fail).is_ok());
+    }
+
+    #[test]
+    fn a_held_folder_is_removed_when_nobody_holds_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("entry");
+        assert!(Held::take(&path).unwrap().is_none());
+        fs::create_dir(&path).unwrap();
+        let held = [Held::take(&path).unwrap().unwrap(), Held::take(&path).unwrap().unwrap()];
+        std::thread::scope(|scope| {
+            let removing = scope.spawn(|| remove(&path).unwrap());
+            for one in held {
+                assert!(path.exists());
+                drop(one);
+            }
+            removing.join().unwrap();
+        });
+        assert!(Held::take(&path).unwrap().is_none());
     }
 
     #[test]

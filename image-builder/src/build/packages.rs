@@ -2,8 +2,8 @@
 //!
 //! What to take is a lock's to say: that of the command line, or one that is resolved now. The kernel is only unpacked:
 //! installing it would pull a generator of initramfs images into the root, and ours is written by step 5. Both trees are kept
-//! in the cache under the hash of what shaped them, with the lock they are from; a build makes its image of a copy. Packed they would take a
-//! third of the room there, but unpacking them costs four times the copy, and a copy is free where the file system shares blocks.
+//! in the cache under the hash of what shaped them, with the lock they are from; a build makes its image of a view of them ([`View`]).
+//! Packed they would take a third of the room there, but unpacking them costs more than all the rest of a build after a change.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,19 +16,20 @@ use twinhull_layout::Arch;
 
 use super::lock::{Lock, Locked};
 use super::mirrors::Mirrors;
+use super::view::View;
 use super::{Context, archive, fetch, inputs, oci, resolve};
 use crate::definition::base::{Base, Oci};
 use crate::error::{Doing, Error, Result};
 use crate::tools::mmdebstrap::{self, Request};
 use crate::tools::root::{self, ToolRoot};
-use crate::tools::{apt, cp, dpkg_deb, tar};
+use crate::tools::{apt, dpkg_deb, tar};
 use crate::tree;
-use crate::work::{IfBusy, Work};
+use crate::work::{self, Held, IfBusy, Work};
 
 /// The layout of a cache entry; changed when entries of an earlier build no longer mean the same.
-const CACHE_FORMAT: &str = "6";
+const CACHE_FORMAT: &str = "7";
 
-/// The two trees, in the working folder of a build and in the cache.
+/// The two trees.
 const ROOT: &str = "root";
 const BOOT: &str = "boot";
 
@@ -51,12 +52,12 @@ struct Record {
     installed: String,
 }
 
-/// Installed and unpacked packages. Both trees are this build's own.
+/// Installed and unpacked packages.
 #[derive(Debug)]
 pub struct Packages {
-    /// The installed packages.
-    pub root: PathBuf,
-    /// The unpacked kernel and boot loader.
+    /// The installed packages, with the modules of the kernel: this build may change them.
+    pub view: View,
+    /// The unpacked kernel and boot loader, in the cache: to read.
     pub boot: PathBuf,
     /// The tools that shape the image.
     pub tools: ToolRoot,
@@ -68,15 +69,19 @@ pub struct Packages {
     pub time: u64,
     /// Whether they were in the cache.
     pub cached: bool,
+    /// What is below the view is there as long as this.
+    _entry: Held,
 }
 
 impl Packages {
-    /// Removes both trees: the steps after the kernel image do not read them, and the disk needs as much room.
-    pub(super) fn discard(&self) -> Result<()> {
-        for tree in [&self.root, &self.boot] {
-            fs::remove_dir_all(tree).doing("remove", tree)?;
-        }
-        Ok(())
+    /// The tools, which see the view.
+    pub(crate) fn tools_of_tree(&self) -> ToolRoot {
+        self.tools.showing(self.view.tree())
+    }
+
+    /// Removes the view: the steps after the kernel image do not read it, and where it is a copy the disk needs as much room.
+    pub(super) fn discard(&mut self) -> Result<()> {
+        self.view.discard()
     }
 }
 
@@ -142,9 +147,8 @@ pub fn cache_entry(context: &Context<'_>) -> Result<PathBuf> {
 /// Takes both trees from the cache, or makes them.
 pub fn run(context: &Context<'_>) -> Result<Packages> {
     let entry = cache_entry(context)?;
-    let trees = context.file("packages");
     if !context.options.refresh
-        && let Some(found) = cached(context, &entry, &trees)?
+        && let Some(found) = cached(context, &entry)?
     {
         return Ok(found);
     }
@@ -152,11 +156,12 @@ pub fn run(context: &Context<'_>) -> Result<Packages> {
     // Another build may have made them while this one waited.
     if entry.join(RECORD).exists() {
         if !context.options.refresh
-            && let Some(found) = cached(context, &entry, &trees)?
+            && let Some(found) = cached(context, &entry)?
         {
             return Ok(found);
         }
-        fs::remove_dir_all(&entry).doing("remove the outdated packages in", &entry)?;
+        // Another build may be reading them.
+        work::remove(&entry)?;
     }
     let lock = match &context.lock {
         Some(lock) => lock.clone(),
@@ -170,11 +175,10 @@ pub fn run(context: &Context<'_>) -> Result<Packages> {
     };
     fetched(context, lock.all())?;
     let tools = tools(context, &lock)?;
-    fs::create_dir(&trees).doing("make the folder", &trees)?;
-    install(context, &lock, &tools, work.path(), &trees)?;
     let made = work.path().join("made");
-    fs::create_dir(&made).doing("make the folder", &made)?;
-    cp::tree(&context.log, &trees, &made.join(TREES))?;
+    let trees = made.join(TREES);
+    fs::create_dir_all(&trees).doing("make the folder", &trees)?;
+    install(context, &lock, &tools, work.path(), &trees)?;
     let list = trees.join(ROOT).join(DATABASE);
     let record = Record {
         time: newest(&trees.join(ROOT))?.max(newest(&trees.join(BOOT))?),
@@ -186,17 +190,22 @@ pub fn run(context: &Context<'_>) -> Result<Packages> {
     let text = serde_json::to_vec(&record)
         .map_err(|error| Error::Content(format!("cannot write {}: {error}", path.display())))?;
     fs::write(&path, text).doing("write", &path)?;
+    // Before others find it.
+    let held = Held::take(&made)?;
     fs::rename(&made, &entry).doing("move the packages to", &entry)?;
-    Ok(packages(&trees, &record, lock, tools, false))
+    let held = held.ok_or_else(|| Error::Content(format!("{} vanished", made.display())))?;
+    packages(context, &entry, held, &record, lock, tools, false)
 }
 
-/// What the cache has under `entry`, copied to the absent folder `trees`.
-fn cached(context: &Context<'_>, entry: &Path, trees: &Path) -> Result<Option<Packages>> {
+/// What the cache has under `entry`.
+fn cached(context: &Context<'_>, entry: &Path) -> Result<Option<Packages>> {
+    let Some(held) = Held::take(entry)? else {
+        return Ok(None);
+    };
     let Some(record) = record(entry)? else { return Ok(None) };
     let lock = Lock::read(&entry.join(LOCK))?;
     let tools = tools(context, &lock)?;
-    cp::tree(&context.log, &entry.join(TREES), trees)?;
-    Ok(Some(packages(trees, &record, lock, tools, true)))
+    packages(context, entry, held, &record, lock, tools, true).map(Some)
 }
 
 /// What is written about `entry`, if it is whole.
@@ -216,13 +225,22 @@ fn record(entry: &Path) -> Result<Option<Record>> {
     serde_json::from_slice(&text).map(Some).map_err(damaged)
 }
 
-fn packages(trees: &Path, record: &Record, lock: Lock, tools: ToolRoot, cached: bool) -> Packages {
+fn packages(
+    context: &Context<'_>,
+    entry: &Path,
+    held: Held,
+    record: &Record,
+    lock: Lock,
+    tools: ToolRoot,
+    cached: bool,
+) -> Result<Packages> {
+    let trees = entry.join(TREES);
     // The convention of reproducible builds: who sets this variable wants that time in everything.
     let fixed = std::env::var("SOURCE_DATE_EPOCH")
         .ok()
         .and_then(|text| text.trim().parse().ok());
-    Packages {
-        root: trees.join(ROOT),
+    Ok(Packages {
+        view: View::of(&context.log, &trees.join(ROOT), &context.file("packages"))?,
         boot: trees.join(BOOT),
         boot_packages: (lock.boot.iter())
             .map(|package| (package.name.clone(), package.version.clone()))
@@ -231,7 +249,8 @@ fn packages(trees: &Path, record: &Record, lock: Lock, tools: ToolRoot, cached: 
         lock,
         time: fixed.unwrap_or(record.time),
         cached,
-    }
+        _entry: held,
+    })
 }
 
 fn mirrors(context: &Context<'_>) -> Result<Mirrors> {
@@ -316,7 +335,8 @@ fn install(context: &Context<'_>, lock: &Lock, tools: &ToolRoot, work: &Path, tr
     let boot = trees.join(BOOT);
     unpack(context, &lock.boot, &boot)?;
     // Once, here, and not in every build.
-    tree::modules::decompress(&context.log, tools, &boot)
+    tree::modules::decompress(&context.log, tools, &boot)?;
+    tree::modules::install(&context.log, &boot, &root)
 }
 
 /// Fails when something else is installed than the lock says.

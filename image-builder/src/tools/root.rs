@@ -73,6 +73,12 @@ impl ToolRoot {
         Self(Chroot::new(tree, folders))
     }
 
+    /// The same tools, which see the mount at `folder` as well.
+    #[must_use]
+    pub fn showing(&self, folder: &Path) -> Self {
+        Self(self.0.showing(folder))
+    }
+
     /// A program of the tree that sees the host as any of its own does, with the libraries of the tree: one that writes nothing
     /// of its own into the image, and needs the host's network, certificates and credentials.
     ///

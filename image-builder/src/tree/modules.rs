@@ -1,9 +1,8 @@
-//! Kernel modules: into the tree, decompressed, indexed.
+//! Kernel modules: decompressed, into the tree, indexed.
 //!
 //! Decompressed, because a compressed module shares nothing with the one of the next kernel: left as `.ko.xz` the modules
 //! alone double an update.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::files::list;
@@ -59,17 +58,22 @@ fn of_the_kernel(boot: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Puts the modules of the unpacked packages `boot` into `tree` and returns the kernel's release.
-pub(super) fn run(context: &Context<'_>, boot: &Path, tree: &Path) -> Result<String> {
+/// Puts the modules of the unpacked packages `boot` into the installed packages `root`, where they are the same files.
+pub(crate) fn install(log: &Log, boot: &Path, root: &Path) -> Result<()> {
     let release = of_the_kernel(boot)?;
-    let name = release_of(&release);
-    let modules = tree.join("usr/lib/modules");
-    fs::create_dir_all(&modules).doing("make the folder", &modules)?;
-    let target = modules.join(&name);
-    cp::links(&context.log, &release, &target)?;
+    let modules = root.join("usr/lib/modules");
+    super::files::make_folder(&modules)?;
+    let target = modules.join(release_of(&release));
+    cp::links(log, &release, &target)?;
     for aside in ASIDE {
         super::files::remove(&target.join(aside))?;
     }
+    Ok(())
+}
+
+/// Makes the index of the modules in `tree`, which are those of the unpacked packages `boot`, and returns the kernel's release.
+pub(super) fn run(context: &Context<'_>, boot: &Path, tree: &Path) -> Result<String> {
+    let name = release_of(&of_the_kernel(boot)?);
     // Before the index is made, so that it knows only modules that are there.
     super::drop::run(&context.definition.drop, tree)?;
     depmod::run(&context.log, tree, &name)?;
@@ -104,6 +108,7 @@ fn find_compressed(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn kernel_is_found_in_boot_and_beside_its_modules() {

@@ -63,6 +63,14 @@ impl Chroot {
         }
     }
 
+    /// The same, with one more folder (absolute): a mount below another is not seen through that.
+    #[must_use]
+    pub fn showing(&self, folder: &Path) -> Self {
+        let mut with = self.clone();
+        with.folders.push(folder.to_owned());
+        with
+    }
+
     /// The tree.
     pub fn tree(&self) -> &Path {
         &self.tree
