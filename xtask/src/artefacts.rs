@@ -384,7 +384,7 @@ pub(crate) fn host_program(phases: &mut Phases, name: &str) -> Result<PathBuf> {
 
 /// What a build of an image needs beside its definition.
 pub(crate) struct ForBuilds {
-    /// `twinhull`, as it is built for tests: what hashes and compresses is optimised there, too.
+    /// `twinhull`, as a user has it.
     pub(crate) builder: PathBuf,
     /// The static init.
     pub(crate) init: PathBuf,
@@ -400,12 +400,16 @@ pub(crate) fn for_builds(phases: &mut Phases, arch: Arch) -> Result<ForBuilds> {
     };
     artefacts.programs(phases)?;
     artefacts.agent_package(phases)?;
+    phases.run(
+        "build twinhull as a user has it",
+        cargo_build().args(["--release", "--workspace", "--bin", "twinhull"]),
+    )?;
     let absolute = |path: PathBuf| {
         path.canonicalize()
             .with_context(|| format!("there is no {}", path.display()))
     };
     Ok(ForBuilds {
-        builder: absolute(artefacts.work.join("bin/twinhull"))?,
+        builder: absolute(workspace::target().join("release/twinhull"))?,
         init: absolute(artefacts.work.join("bin/twinhull-init"))?,
         agent: absolute(artefacts.agent_deb())?,
     })

@@ -8,8 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::bench::layout;
-use crate::bench::mkosi_host::{self, MkosiHost};
+use crate::bench::mkosi_host::{self, Content, MkosiHost};
 use crate::phase::Phases;
 use crate::privilege::as_root;
 
@@ -36,6 +35,16 @@ const ROOT_TYPE: &str = "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709";
 const PRESET: &str = "enable dbus-broker.service\nenable getty@.service\nenable ssh.service\nenable systemd-networkd.service\n\
                       enable systemd-resolved.service\nenable systemd-timesyncd.service\ndisable *\n";
 
+/// Files of our own for the peer.
+const EXTRA: [(&str, &str); 2] = [
+    ("etc/fstab", FSTAB),
+    ("usr/lib/systemd/system-preset/00-bench.preset", PRESET),
+];
+
+/// What is written is kept in memory, and nobody is asked anything at the first boot.
+const SETTINGS: &str = "Locale=C.UTF-8\nTimezone=UTC\nHostname=bench\n\
+                        KernelCommandLine=console=ttyS0 loglevel=4 systemd.volatile=overlay systemd.firstboot=no\n";
+
 /// The image with its tool.
 pub(super) struct Peer {
     host: MkosiHost,
@@ -46,13 +55,10 @@ impl Peer {
     /// Builds it below `place` (absolute), with the content of the image that `ours` (a builder's `.json`) describes.
     pub(super) fn build(phases: &mut Phases, place: &Path, ours: &Path) -> Result<Self> {
         let folder = place.join(mkosi_host::NAME);
-        for name in ["config/extra/etc", "out", "cache", "packages", "work"] {
-            let path = folder.join(name);
-            fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        }
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let shared = vec![place.to_owned(), std::path::absolute(NETWORK)?];
         let peer = Self {
-            host: MkosiHost::prepare(phases, &place.join("debian"), shared)?,
+            host: MkosiHost::prepare(phases, shared)?,
             folder,
         };
         let content = peer.folder.join("content");
@@ -70,19 +76,16 @@ impl Peer {
                 .arg(&disk),
         )?;
         peer.configure(&content, ours)?;
-        phases.run(
-            "build the same with mkosi",
-            &mut peer.host.build(&peer.folder.join("config"), &[]),
-        )?;
+        phases.run("build the same with mkosi", &mut peer.host.build(&peer.folder, &[]))?;
         Ok(peer)
     }
 
     pub(super) fn disk(&self) -> PathBuf {
-        self.folder.join("out/bench.raw")
+        mkosi_host::disk(&self.folder)
     }
 
     pub(super) fn kernel_image(&self) -> PathBuf {
-        self.folder.join("out/bench.efi")
+        mkosi_host::kernel_image(&self.folder)
     }
 
     pub(super) fn version(&self) -> Result<String> {
@@ -92,25 +95,22 @@ impl Peer {
     fn configure(&self, content: &Path, ours: &Path) -> Result<()> {
         let list = ours.with_extension("packages");
         let list = fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
-        self.write("mkosi.conf", &settings(&self.folder, content, &packages(&list))?)?;
-        self.write(
-            "mkosi.sandbox/etc/apt/sources.list.d/mkosi.sources",
-            &mkosi_host::sources()?,
-        )?;
-        self.write("extra/etc/fstab", FSTAB)?;
-        self.write("extra/usr/lib/systemd/system-preset/00-bench.preset", PRESET)?;
-        for (number, text) in layout::for_repart().iter().enumerate() {
-            self.write(&format!("mkosi.repart/{number}0.conf"), text)?;
+        let network = std::path::absolute(NETWORK)?;
+        let mut trees = vec![
+            format!("{}/config/extra", self.folder.display()),
+            format!("{}:/usr/lib/systemd/network", network.display()),
+        ];
+        trees.extend(OF_THE_CONTAINER.map(|path| format!("{}:/{path}", content.join(path).display())));
+        let content = Content {
+            settings: SETTINGS,
+            trees: &trees,
+            packages: &packages(&list),
+        };
+        mkosi_host::configure(&self.folder, &content)?;
+        for (name, text) in EXTRA {
+            mkosi_host::write(&self.folder, &format!("extra/{name}"), text)?;
         }
         Ok(())
-    }
-
-    fn write(&self, name: &str, text: &str) -> Result<()> {
-        let file = self.folder.join("config").join(name);
-        let folder = file.parent().unwrap_or(&file);
-        fs::create_dir_all(folder)
-            .and_then(|()| fs::write(&file, text))
-            .with_context(|| format!("cannot write {}", file.display()))
     }
 }
 
@@ -136,27 +136,6 @@ fn first_root(json: &[u8]) -> Option<u64> {
 fn packages(list: &str) -> Vec<&str> {
     let names = list.lines().filter_map(|line| line.split_whitespace().next());
     names.filter(|name| *name != AGENT).collect()
-}
-
-fn settings(folder: &Path, content: &Path, packages: &[&str]) -> Result<String> {
-    let mut trees = vec![format!("{}/config/extra", folder.display())];
-    let network = std::path::absolute(NETWORK)?;
-    trees.push(format!("{}:/usr/lib/systemd/network", network.display()));
-    trees.extend(OF_THE_CONTAINER.map(|path| format!("{}:/{path}", content.join(path).display())));
-    let folder = folder.display();
-    Ok(format!(
-        "[Distribution]\nDistribution=debian\nRelease={}\nArchitecture=x86-64\n\
-         [Output]\nFormat=disk\nOutput=bench\nOutputDirectory={folder}/out\n\
-         [Content]\nBootable=yes\nBootloader=systemd-boot\nUnifiedKernelImages=yes\nLocale=C.UTF-8\nTimezone=UTC\nHostname=bench\n\
-         KernelCommandLine=console=ttyS0 loglevel=4 systemd.volatile=overlay systemd.firstboot=no\n\
-         ExtraTrees={}\nPackages={}\n\
-         [Build]\nCacheDirectory={folder}/cache\nPackageCacheDirectory={folder}/packages\n\
-         WorkspaceDirectory={folder}/work\nHistory=no\nIncremental=no\n\
-         [Validation]\nSecureBoot=no\n",
-        mkosi_host::SUITE,
-        mkosi_host::list(trees.iter().map(String::as_str)),
-        mkosi_host::list(packages.iter().copied()),
-    ))
 }
 
 #[cfg(test)]

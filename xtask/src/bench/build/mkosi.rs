@@ -1,15 +1,13 @@
 //! The peer's side: mkosi with an incremental cache and without.
 
-use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::content::{self, Place};
 use super::{Case, Cost, disk, measured, quietly};
-use crate::bench::layout;
-use crate::bench::mkosi_host::{self, MkosiHost, NAME};
+use crate::bench::mkosi_host::{self, Content, MkosiHost, NAME};
 use crate::phase::Phases;
 use crate::privilege::as_root;
 
@@ -29,14 +27,16 @@ impl Mkosi {
     /// Makes the tree, writes the configuration and fetches the packages.
     pub(super) fn prepare(phases: &mut Phases, place: &Place) -> Result<Self> {
         let folder = place.folder(NAME)?;
-        let [base, _] = place.overlays()?;
-        let host = MkosiHost::prepare(
-            phases,
-            &place.path().join("debian"),
-            vec![place.path().to_owned(), base],
-        )?;
+        let overlays = place.overlays()?;
+        let host = MkosiHost::prepare(phases, vec![place.path().to_owned(), overlays[0].clone()])?;
+        let packages = content::PACKAGES.iter().copied();
+        let content = Content {
+            settings: "WithDocs=yes\n",
+            trees: &overlays.map(|overlay| overlay.display().to_string()),
+            packages: &packages.chain([content::KERNEL, content::LOADER]).collect::<Vec<_>>(),
+        };
+        mkosi_host::configure(&folder, &content)?;
         let mkosi = Self { host, folder };
-        mkosi.configure(place)?;
         phases.run(
             "a first build by mkosi, which fetches the packages",
             &mut mkosi.build(&[INCREMENTAL]),
@@ -48,49 +48,8 @@ impl Mkosi {
         self.folder.join(name)
     }
 
-    fn configure(&self, place: &Place) -> Result<()> {
-        let write = |name: &str, text: String| {
-            let file = self.file("config").join(name);
-            let folder = file.parent().unwrap_or(&file);
-            fs::create_dir_all(folder)
-                .and_then(|()| fs::write(&file, text))
-                .with_context(|| format!("cannot write {}", file.display()))
-        };
-        for folder in ["out", "cache", "packages", "work"] {
-            place.folder(&format!("{NAME}/{folder}"))?;
-        }
-        write("mkosi.conf", self.settings(place)?)?;
-        write(
-            "mkosi.sandbox/etc/apt/sources.list.d/mkosi.sources",
-            mkosi_host::sources()?,
-        )?;
-        let partitions = layout::for_repart().into_iter().enumerate();
-        for (number, text) in partitions {
-            write(&format!("mkosi.repart/{number}0.conf"), text)?;
-        }
-        Ok(())
-    }
-
-    fn settings(&self, place: &Place) -> Result<String> {
-        let packages = (content::PACKAGES.iter().copied()).chain([content::KERNEL, content::LOADER]);
-        let overlays = place.overlays()?.map(|overlay| overlay.display().to_string());
-        let folder = self.folder.display();
-        Ok(format!(
-            "[Distribution]\nDistribution=debian\nRelease={}\nArchitecture=x86-64\n\
-             [Output]\nFormat=disk\nOutput=bench\nOutputDirectory={folder}/out\n\
-             [Content]\nBootable=yes\nBootloader=systemd-boot\nUnifiedKernelImages=yes\nWithDocs=yes\n\
-             ExtraTrees={}\nPackages={}\n\
-             [Build]\nCacheDirectory={folder}/cache\nPackageCacheDirectory={folder}/packages\n\
-             WorkspaceDirectory={folder}/work\nHistory=no\n\
-             [Validation]\nSecureBoot=no\n",
-            mkosi_host::SUITE,
-            mkosi_host::list(overlays.iter().map(String::as_str)),
-            mkosi_host::list(packages),
-        ))
-    }
-
     fn build(&self, options: &[&str]) -> Command {
-        self.host.build(&self.file("config"), options)
+        self.host.build(&self.folder, options)
     }
 
     /// A build that is not measured, after which what an incremental build keeps is there. One without it takes that away.
@@ -126,12 +85,12 @@ impl Mkosi {
 
     /// Bytes of the disk that the image takes, holes not counted.
     pub(super) fn image(&self) -> Result<u64> {
-        disk::of_file(&self.file("out/bench.raw"))
+        disk::of_file(&mkosi_host::disk(&self.folder))
     }
 
     /// Bytes of the kernel image.
     pub(super) fn kernel_image(&self) -> Result<u64> {
-        crate::bench::size(&self.file("out/bench.efi"))
+        crate::bench::size(&mkosi_host::kernel_image(&self.folder))
     }
 
     /// Its name and version.
