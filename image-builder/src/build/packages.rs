@@ -239,8 +239,11 @@ fn packages(
     let fixed = std::env::var("SOURCE_DATE_EPOCH")
         .ok()
         .and_then(|text| text.trim().parse().ok());
+    // Debian's packages have no marks of an overlay; a base may, and the layers of container images do.
+    let plain = context.definition.base.is_none() && context.definition.containers.is_empty();
+    let view = if plain { View::overlay } else { View::copy };
     Ok(Packages {
-        view: View::of(&context.log, &trees.join(ROOT), &context.file("packages"))?,
+        view: view(&context.log, &trees.join(ROOT), &context.file("packages"))?,
         boot: trees.join(BOOT),
         boot_packages: (lock.boot.iter())
             .map(|package| (package.name.clone(), package.version.clone()))

@@ -4,6 +4,9 @@
 //! system: the kernel keeps what changes in a folder of the build, and what is below cannot be written to, by nobody's mistake. The
 //! mount is in a namespace of this process and gone with it, however it ends. Where the kernel or the file system refuses, and in user
 //! namespaces, where an overlay cannot rename folders, the tree is copied.
+//!
+//! An overlay has marks of its own: devices 0:0 for what is removed, attributes for what hides a folder. It shows none that are below, and lets
+//! nobody make any. So a tree that may have them as its content is copied, too.
 
 use std::fs::{self, File, Permissions};
 use std::os::fd::AsRawFd;
@@ -36,28 +39,38 @@ pub struct View {
 }
 
 impl View {
-    /// A view of the tree `below` in the absent folder `folder`.
-    pub(super) fn of(log: &Log, below: &Path, folder: &Path) -> Result<Self> {
-        fs::create_dir(folder).doing("make the folder", folder)?;
-        fs::set_permissions(folder, Permissions::from_mode(0o755)).doing("set the mode of", folder)?;
-        let tree = folder.join("tree");
-        let mut view = Self {
-            folder: folder.to_owned(),
-            tree,
-            mounted: false,
-        };
-        match view.lay(below) {
-            Ok(()) => log.note(&format!("the tree of the image is an overlay over {}", below.display()))?,
-            Err(why) => {
-                log.note(&format!(
-                    "{} is copied, since no overlay can be laid over it: {why}",
-                    below.display()
-                ))?;
-                view.clear()?;
-                cp::tree(log, below, &view.tree)?;
-            }
+    /// An overlay over the tree `below`, or else a copy of it, in the absent folder `folder`. It must not hold the marks of an overlay, nor
+    /// get any.
+    pub(super) fn overlay(log: &Log, below: &Path, folder: &Path) -> Result<Self> {
+        let mut view = Self::new(folder)?;
+        if let Err(why) = view.lay(below) {
+            log.note(&format!(
+                "{} is copied, since no overlay can be laid over it: {why}",
+                below.display()
+            ))?;
+            view.clear()?;
+            cp::tree(log, below, &view.tree)?;
+        } else {
+            log.note(&format!("the tree of the image is an overlay over {}", below.display()))?;
         }
         Ok(view)
+    }
+
+    /// A copy of the tree `below` in the absent folder `folder`.
+    pub(super) fn copy(log: &Log, below: &Path, folder: &Path) -> Result<Self> {
+        let view = Self::new(folder)?;
+        cp::tree(log, below, &view.tree)?;
+        Ok(view)
+    }
+
+    fn new(folder: &Path) -> Result<Self> {
+        fs::create_dir(folder).doing("make the folder", folder)?;
+        fs::set_permissions(folder, Permissions::from_mode(0o755)).doing("set the mode of", folder)?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            tree: folder.join("tree"),
+            mounted: false,
+        })
     }
 
     /// Where it is.
@@ -200,7 +213,7 @@ mod tests {
         change(&copy);
         let wanted = listed(&copy);
 
-        let mut view = View::of(&log, &below, &folder.path().join("view")).unwrap();
+        let mut view = View::overlay(&log, &below, &folder.path().join("view")).unwrap();
         change(view.tree());
         assert_eq!(listed(view.tree()), wanted);
         assert_eq!(listed(&below), before);
