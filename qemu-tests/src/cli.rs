@@ -172,7 +172,7 @@ pub struct BootTimeArguments {
     #[arg(long = "until", value_name = "TEXT", default_value = "login:")]
     pub texts: Vec<String>,
     /// How often each image is booted
-    #[arg(long, value_name = "N", default_value = "3")]
+    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u16).range(1..))]
     pub runs: u16,
     /// auto (kvm if it proves itself by booting the firmware), kvm or tcg
     #[arg(long, value_name = "WHICH", default_value = "auto")]

@@ -107,7 +107,7 @@ impl Scenarios {
     }
 
     /// Whether one of these is among them.
-    fn have(&self, some: &[&str]) -> bool {
+    pub(crate) fn have(&self, some: &[&str]) -> bool {
         self.all || self.names.iter().any(|name| some.contains(&name.as_str()))
     }
 }
@@ -145,12 +145,12 @@ impl Artefacts {
         Ok(artefacts)
     }
 
-    /// Builds what only some of the scenarios need, where one of these is wanted.
-    pub(crate) fn build_for(&self, phases: &mut Phases, wanted: &Scenarios) -> Result<()> {
-        if wanted.have(&WITH_CONTAINERS) {
+    /// Builds what only some of the scenarios need: `wanted` says of a list of scenarios whether any of them is to run.
+    pub(crate) fn build_rest(&self, phases: &mut Phases, wanted: impl Fn(&[&str]) -> bool) -> Result<()> {
+        if wanted(&WITH_CONTAINERS) {
             self.with_containers(phases)?;
         }
-        if wanted.have(&WITH_CONTROL) {
+        if wanted(&WITH_CONTROL) {
             self.control(phases)?;
         }
         Ok(())
@@ -165,12 +165,6 @@ impl Artefacts {
         builder.arg("build").arg("configs/control.toml");
         builder.arg("--deb").arg(&package);
         self.build_image(phases, builder, CONTROL, FIRST.version, false)
-    }
-
-    /// Builds what any scenario needs.
-    pub(crate) fn build_rest(&self, phases: &mut Phases) -> Result<()> {
-        self.with_containers(phases)?;
-        self.control(phases)
     }
 
     /// Makes container images, and the image that brings one of them.

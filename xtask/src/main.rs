@@ -133,7 +133,7 @@ fn run(command: Command) -> Result<()> {
         Command::Images { arch } => {
             setup::run(&mut phases, arch)?;
             let artefacts = Artefacts::build(&mut phases, arch, artefacts::ALL)?;
-            artefacts.build_rest(&mut phases)
+            artefacts.build_rest(&mut phases, |_| true)
         }
         Command::Bench(bench) => {
             setup::run(&mut phases, Arch::X86_64)?;
@@ -143,7 +143,7 @@ fn run(command: Command) -> Result<()> {
             setup::run(&mut phases, scenarios.arch)?;
             let artefacts = Artefacts::build(&mut phases, scenarios.arch, artefacts::ALL)?;
             let scenarios = if all { scenarios.thorough() } else { scenarios };
-            artefacts.build_for(&mut phases, &scenarios)?;
+            artefacts.build_rest(&mut phases, |some| scenarios.have(some))?;
             artefacts.scenarios(&mut phases, &scenarios)
         }
         Command::Chaos(chaos) => {
@@ -159,7 +159,7 @@ fn run(command: Command) -> Result<()> {
             }
             let artefacts = Artefacts::build(&mut phases, scenarios.arch, artefacts::ALL)?;
             artefacts.read_by_others(&mut phases)?;
-            artefacts.build_for(&mut phases, &scenarios)?;
+            artefacts.build_rest(&mut phases, |some| scenarios.have(some))?;
             artefacts.scenarios(&mut phases, &scenarios)
         }
     }

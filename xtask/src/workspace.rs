@@ -29,7 +29,11 @@ pub(crate) fn cargo() -> Command {
     let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
     for (name, _) in env::vars_os() {
-        if name.as_encoded_bytes().starts_with(b"CARGO_PKG_") {
+        let of_this_package = |prefix: &&[u8]| name.as_encoded_bytes().starts_with(prefix);
+        if [b"CARGO_PKG_".as_slice(), b"CARGO_MANIFEST_"]
+            .iter()
+            .any(of_this_package)
+        {
             command.env_remove(name);
         }
     }

@@ -17,7 +17,7 @@ const ANSWER: u64 = 1 << 20;
 /// How long the other side may be silent.
 const SILENCE: Duration = Duration::from_secs(30);
 
-const USAGE: &str = "usage: app say TEXT | app serve ADDRESS:PORT TEXT | app ask http://ADDRESS:PORT/PATH [FORM]";
+const USAGE: &str = "usage: app say TEXT | app serve ADDRESS:PORT TEXT | app ask http://ADDRESS:PORT/PATH";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -25,8 +25,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["say", text] => say(text),
         ["serve", address, text] => serve(address, text),
-        ["ask", url] => ask(url, None),
-        ["ask", url, form] => ask(url, Some(form)),
+        ["ask", url] => ask(url),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -76,7 +75,7 @@ fn answer(mut stream: TcpStream, text: &str) -> io::Result<()> {
 }
 
 /// Prints what a server answers; a status of 400 or more is an error.
-fn ask(url: &str, form: Option<&str>) -> io::Result<()> {
+fn ask(url: &str) -> io::Result<()> {
     let wrong = |text: &str| io::Error::other(format!("{url}: {text}"));
     let rest = url
         .strip_prefix("http://")
@@ -85,15 +84,7 @@ fn ask(url: &str, form: Option<&str>) -> io::Result<()> {
     let mut stream = TcpStream::connect(address).map_err(|error| told(&error, url))?;
     stream.set_read_timeout(Some(SILENCE))?;
     stream.set_write_timeout(Some(SILENCE))?;
-    let (method, body) = form.map_or(("GET", ""), |form| ("POST", form));
-    let request = format!(
-        "{method} /{path} HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: \
-         {}\r\n\r\n{body}",
-        body.len()
-    );
-    stream
-        .write_all(request.as_bytes())
-        .map_err(|error| told(&error, url))?;
+    write!(stream, "GET /{path} HTTP/1.0\r\nHost: {address}\r\n\r\n").map_err(|error| told(&error, url))?;
     let mut answer = Vec::new();
     stream
         .take(ANSWER)
@@ -145,15 +136,15 @@ mod tests {
                 let (mut stream, _) = listener.accept().unwrap();
                 let (mut text, mut byte) = (String::new(), [0]);
                 // What is left unread would make the other side's connection fail.
-                while !text.ends_with("a=b") {
+                while !text.ends_with("\r\n\r\n") {
                     stream.read_exact(&mut byte).unwrap();
                     text.push(char::from(byte[0]));
                 }
                 write!(stream, "HTTP/1.0 {status}\r\n\r\n").unwrap();
                 text
             });
-            assert_eq!(ask(&url, Some("a=b")).is_ok(), good, "{status}");
-            assert!(server.join().unwrap().starts_with("POST /x HTTP/1.0\r\n"));
+            assert_eq!(ask(&url).is_ok(), good, "{status}");
+            assert!(server.join().unwrap().starts_with("GET /x HTTP/1.0\r\n"));
         }
     }
 }
