@@ -133,6 +133,23 @@ pub(crate) async fn runs_proven(machine: &Machine, version: &Version, limit: Dur
         .await
 }
 
+/// Waits until a healthy host of `version` runs, or one of another release that is putting `version` into its other slot: what was in
+/// there has been taken away, and the rest is an update as any other.
+pub(crate) async fn runs_or_installs(machine: &Machine, version: &Version, limit: Duration) -> Result<()> {
+    machine
+        .until(&format!("healthy {version}, or its install"), limit, async || {
+            let status = status(machine).await?;
+            let is_new = status.running().as_ref() == Some(version);
+            let writes = status
+                .progress()
+                .is_some_and(|progress| ["root", "read-back", "kernel"].contains(&progress.step.as_str()));
+            let installs = writes || ["staged", "rebooting"].contains(&status.phase());
+            let well = if is_new { status.is_proven() } else { installs };
+            Ok(if well { Ok(()) } else { Err(status.in_words()) })
+        })
+        .await
+}
+
 /// Waits until `old` runs again and `status` says that `bad` failed.
 pub(crate) async fn fell_back(machine: &Machine, old: &Version, bad: &Version, limit: Duration) -> Result<()> {
     machine

@@ -114,7 +114,7 @@ pub const ALL: &[Scenario] = &[
         about: "a recorded update cut at every flush and between: all states boot something whole; some of them for real",
         images: &["1.0.0", "1.1.0"],
         boots: 8,
-        on_request: true,
+        on_request: false,
         script: Script::Rust(|stage| Box::pin(power_cuts::run(stage))),
     },
     Scenario {

@@ -105,6 +105,16 @@ impl Machine {
     }
 }
 
+/// A group of hosts at the reboot lock.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged, expecting = "a group is a number of slots, or a table of rules")]
+pub enum Group {
+    /// How many of its hosts may be away at once.
+    Slots(u32),
+    /// The rules, in the words of the lock's own configuration, which checks them.
+    Rules(BTreeMap<String, Value>),
+}
+
 /// A service on the host's side. `${SERVICE.port}` is where it listens on 127.0.0.1, `${SERVICE.url}` how a guest reaches it.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
@@ -123,8 +133,8 @@ pub enum Service {
         /// The groups of hosts, with their slots: `default = 1`. Or with all their rules, as `[groups.NAME]` of the lock's own
         /// configuration has them: `default = { slots = 1, halt_failures = 0 }`.
         #[serde(default)]
-        #[schemars(extend("x-default" = "`default = 1`"))]
-        groups: BTreeMap<String, Value>,
+        #[schemars(with = "BTreeMap<String, Value>", extend("x-default" = "`default = 1`"))]
+        groups: BTreeMap<String, Group>,
         /// The name of a service of the kind `etcd` that remembers who holds what.
         #[schemars(extend("x-default" = "a file"))]
         etcd: Option<String>,

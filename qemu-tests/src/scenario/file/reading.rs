@@ -479,6 +479,19 @@ mod tests {
     }
 
     #[test]
+    fn a_group_is_slots_or_rules() {
+        let with = |groups: &str| format!("[service.locks]\nkind = \"lock\"\ngroups = {groups}\n");
+        for good in ["{ default = 1 }", "{ default = { slots = 2, zones = [\"a\"] } }"] {
+            parse(&format!("{BEGIN}{}[[step]]\ndo = \"boot\"\n", with(good))).unwrap();
+        }
+        let error = error(&with("{ default = \"one\" }"));
+        assert!(
+            error.contains("boots.toml:") && error.contains("a number of slots"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn kept_texts_and_ports_are_known() {
         let text = "[[step]]\ndo = \"run\"\ncommand = \"id\"\nsave = \"id\"\n[[step]]\ndo = \"expect\"\ntext = \"${host.id} \
                     ${host.web} $${HOME}\"\nexpect.contains = [\"0\"]\n";

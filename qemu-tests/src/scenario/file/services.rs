@@ -1,5 +1,6 @@
 //! The services of a scenario file: started, stopped, started again where they were.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::document::Service;
+use super::document::{Group, Service};
 use super::names::Names;
 use crate::error::{Error, Result};
 use crate::process::Process;
@@ -245,12 +246,7 @@ impl Surroundings<'_> {
     }
 
     /// What the reboot lock is told.
-    fn lock_config(
-        &self,
-        name: &str,
-        groups: &std::collections::BTreeMap<String, Value>,
-        etcd: Option<&str>,
-    ) -> Result<String> {
+    fn lock_config(&self, name: &str, groups: &BTreeMap<String, Group>, etcd: Option<&str>) -> Result<String> {
         let store = match etcd {
             Some(etcd) => {
                 let url = fill(self.names, &format!("http://127.0.0.1:${{{etcd}.port}}"))?;
@@ -271,13 +267,13 @@ impl Surroundings<'_> {
             // Writing to a String cannot fail. A text, a number and a list of texts are written alike in JSON and in TOML.
             let _ = writeln!(config, "[groups.{}]", Value::from(group.as_str()));
             match rules {
-                Value::Object(rules) => {
+                Group::Slots(slots) => {
+                    let _ = writeln!(config, "slots = {slots}");
+                }
+                Group::Rules(rules) => {
                     for (rule, value) in rules {
                         let _ = writeln!(config, "{} = {value}", Value::from(rule.as_str()));
                     }
-                }
-                slots => {
-                    let _ = writeln!(config, "slots = {slots}");
                 }
             }
         }
