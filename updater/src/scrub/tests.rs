@@ -79,17 +79,23 @@ fn content(seed: u8) -> Vec<u8> {
     blocks.take(BLOCK * 6 + 100).collect()
 }
 
-/// Turns bytes over without anybody's knowing: the time of the last change stays.
-fn rot(path: &Path, offset: u64, bytes: usize) {
+/// Changes a file without anybody's knowing: the time of the last change stays.
+fn secretly(path: &Path, change: impl FnOnce(&File)) {
     let time = fs::metadata(path).unwrap().modified().unwrap();
-    let file = File::options().read(true).write(true).open(path).unwrap();
-    let mut there = vec![0; bytes];
-    file.read_exact_at(&mut there, offset).unwrap();
-    for byte in &mut there {
-        *byte ^= 0xff;
-    }
-    file.write_all_at(&there, offset).unwrap();
+    change(&File::options().read(true).write(true).open(path).unwrap());
     set_time(path, time);
+}
+
+/// Turns bytes over.
+fn rot(path: &Path, offset: u64, bytes: usize) {
+    secretly(path, |file| {
+        let mut there = vec![0; bytes];
+        file.read_exact_at(&mut there, offset).unwrap();
+        for byte in &mut there {
+            *byte ^= 0xff;
+        }
+        file.write_all_at(&there, offset).unwrap();
+    });
 }
 
 proptest! {
@@ -195,15 +201,7 @@ fn a_record_that_cannot_be_read_is_none() {
 #[test]
 fn another_size_is_not_mended() {
     let host = Host::new();
-    let path = host.esp().join(KERNEL);
-    let time = fs::metadata(&path).unwrap().modified().unwrap();
-    File::options()
-        .write(true)
-        .open(&path)
-        .unwrap()
-        .set_len(BLOCK as u64)
-        .unwrap();
-    set_time(&path, time);
+    secretly(&host.esp().join(KERNEL), |file| file.set_len(BLOCK as u64).unwrap());
     let Finding::Damaged { why } = host.kernel() else {
         panic!("not noticed");
     };
@@ -213,15 +211,9 @@ fn another_size_is_not_mended() {
 #[test]
 fn an_entry_that_was_taken_away_does_not_come_back() {
     let host = Host::new();
-    let path = host.esp().join(KERNEL);
-    let time = fs::metadata(&path).unwrap().modified().unwrap();
-    File::options()
-        .write(true)
-        .open(&path)
-        .unwrap()
-        .write_all_at(&[0; HEAD], 0)
-        .unwrap();
-    set_time(&path, time);
+    secretly(&host.esp().join(KERNEL), |file| {
+        file.write_all_at(&[0; HEAD], 0).unwrap();
+    });
     assert!(host.scrub().iter().all(|(path, _)| path == LOADER));
     assert_eq!(host.get(KERNEL)[..HEAD], [0; HEAD]);
 }
