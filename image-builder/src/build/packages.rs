@@ -191,9 +191,8 @@ pub fn run(context: &Context<'_>) -> Result<Packages> {
         .map_err(|error| Error::Content(format!("cannot write {}: {error}", path.display())))?;
     fs::write(&path, text).doing("write", &path)?;
     // Before others find it.
-    let held = Held::take(&made)?;
+    let held = Held::take(&made)?.ok_or_else(|| Error::Content(format!("{} vanished", made.display())))?;
     fs::rename(&made, &entry).doing("move the packages to", &entry)?;
-    let held = held.ok_or_else(|| Error::Content(format!("{} vanished", made.display())))?;
     packages(context, &entry, held, &record, lock, tools, false)
 }
 

@@ -15,7 +15,7 @@ use super::InstallError;
 use crate::io::Io;
 
 /// Bytes of a first sector. The smallest a disk has; larger ones are written whole with what is behind it unchanged.
-const HEAD: usize = 512;
+pub(crate) const HEAD: usize = 512;
 
 /// What a PE file begins with.
 const MAGIC: &[u8; 2] = b"MZ";

@@ -34,6 +34,7 @@ pub use allowance::MaxFetch;
 pub(crate) use aside::set_aside;
 pub use entries::{Entries, our_entries};
 pub use error::InstallError;
+pub(crate) use head::HEAD;
 pub(crate) use read_back::verify_slot;
 pub use repository::Repository;
 pub use slot::{Slots, table};

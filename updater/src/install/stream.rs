@@ -2,7 +2,6 @@
 
 use std::io::{self as std_io, BufRead, Read};
 
-use sha2::{Digest, Sha256};
 use twinhull_payload::{
     Applier, ApplyError, Consumer, Header, Pages, Reached, ReadAt, Sha256Hash, Target, block_map_size,
 };
@@ -11,7 +10,7 @@ use twinhull_trust::{FetchError, Hex32, PayloadRef};
 use super::allowance::Allowance;
 use super::prepare::{self, Candidate, Payloads};
 use super::{InstallError, Repository};
-use crate::io::Io;
+use crate::io::{Io, sha256};
 
 /// How often a download is taken up again that did not get much further in between.
 const ATTEMPTS: u32 = 3;
@@ -131,16 +130,7 @@ impl Read for FromStart<'_> {
 pub(super) fn hash(io: &dyn Io, name: &str, image: &dyn ReadAt) -> Result<Hex32, InstallError> {
     let failed = || InstallError::esp(format!("read {name}"));
     let mut reader = FromStart::new(image, io.entry_size(name).map_err(failed())?);
-    let mut hash = Sha256::new();
-    loop {
-        let bytes = reader.fill_buf().map_err(failed())?;
-        let count = bytes.len();
-        if count == 0 {
-            return Ok(Hex32::from(<[u8; 32]>::from(hash.finalize())));
-        }
-        hash.update(bytes);
-        reader.consume(count);
-    }
+    sha256(&mut reader).map_err(failed())
 }
 
 /// Fetches and verifies the header of a payload.

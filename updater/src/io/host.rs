@@ -13,7 +13,7 @@ use super::{Io, block_cache};
 use crate::host::BootDisk;
 use crate::paths::Paths;
 
-/// The most files that are listed on the EFI system partition.
+/// The most files of a folder that are listed.
 const MAX_ENTRIES: usize = 1000;
 
 /// The machine this runs on.
@@ -36,6 +36,17 @@ pub struct OpenError {
     /// The reason.
     #[source]
     pub source: io::Error,
+}
+
+/// The names of what is in `folder`.
+///
+/// # Errors
+/// It cannot be listed.
+pub(crate) fn names(folder: &Path) -> io::Result<Vec<String>> {
+    fs::read_dir(folder)?
+        .take(MAX_ENTRIES)
+        .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+        .collect()
 }
 
 impl HostIo {
@@ -107,10 +118,7 @@ impl Io for HostIo {
     fn entries(&self) -> io::Result<Vec<String>> {
         // The first thing that is asked of the EFI system partition, whatever is to be done to it.
         self.boot_disk.has(&self.entries, &self.paths)?;
-        fs::read_dir(&self.entries)?
-            .take(MAX_ENTRIES)
-            .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
-            .collect()
+        names(&self.entries)
     }
 
     fn free_for_entries(&self) -> io::Result<u64> {

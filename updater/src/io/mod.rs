@@ -3,6 +3,7 @@
 //! A test that puts its own disk behind it can record every write and flush, cut the power after any of them, and fail any.
 
 mod block_cache;
+mod hash;
 mod host;
 
 use std::io;
@@ -10,6 +11,8 @@ use std::io;
 use uuid::Uuid;
 
 pub(crate) use block_cache::forget;
+pub(crate) use hash::sha256;
+pub(crate) use host::names;
 pub use host::{HostIo, OpenError};
 
 /// The boot disk, the running root, and the folder of boot entries on the EFI system partition.

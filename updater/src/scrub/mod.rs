@@ -12,27 +12,21 @@ mod copy;
 mod mend;
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
 use twinhull_layout::{BootEntry, paths::ENTRIES};
 use twinhull_trust::Hex32;
 
-use crate::io::forget;
+use crate::install::HEAD;
+use crate::io::{self as host_io, forget};
 use copy::Copy;
 
 /// Folders of the loader: where every firmware looks, and where a boot option points.
 const LOADERS: [&str; 2] = ["EFI/BOOT", "EFI/systemd"];
 
-/// The most files of a folder that are looked at.
-const MAX_FILES: usize = 1000;
-
 /// Largest file that is kept, in bytes.
 const MAX_SIZE: u64 = 256 * 1024 * 1024;
-
-/// Bytes that decide whether the loader sees an entry ([`crate::install`]: zeroed, it was taken away on purpose).
-const HEAD: usize = 512;
 
 /// Bytes that are compared and written at once: a page, so that nothing has to be read from a bad place to write to it.
 const BLOCK: usize = 4096;
@@ -168,18 +162,22 @@ pub fn file(esp: &Path, copies: &Path, path: &str) -> Result<Finding, ScrubError
 /// # Errors
 /// The folder of copies cannot be written.
 pub fn forget_release(copies: &Path, entry: &BootEntry) -> Result<(), ScrubError> {
-    Copy::at(copies, &key(&format!("{ENTRIES}/{entry}")))?.remove()
+    Copy::at(copies, &key_of_release(entry))?.remove()
 }
 
 /// Under which name the copy of a file is kept: entries come and go under several names, which differ in their boot counter.
 fn key(path: &str) -> String {
     let name = path.rsplit('/').next().unwrap_or(path);
     match name.parse::<BootEntry>() {
-        Ok(entry) if path.starts_with(ENTRIES) => {
-            format!("{ENTRIES}/{}", BootEntry::blessed(entry.product, entry.version))
-        }
+        Ok(entry) if path.starts_with(ENTRIES) => key_of_release(&entry),
         _ => path.to_owned(),
     }
+}
+
+/// The same of an entry of a release.
+fn key_of_release(entry: &BootEntry) -> String {
+    let entry = BootEntry::blessed(entry.product.clone(), entry.version.clone());
+    format!("{ENTRIES}/{entry}")
 }
 
 /// Whether the firmware starts the file, or the loader before others. An entry without a first sector was taken away on purpose,
@@ -244,13 +242,7 @@ fn is_salvaged(name: &str) -> bool {
 }
 
 fn names(folder: &Path) -> Result<Vec<String>, ScrubError> {
-    let listed = fs::read_dir(folder).and_then(|entries| {
-        let names = entries.take(MAX_FILES);
-        names
-            .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
-            .collect::<io::Result<Vec<String>>>()
-    });
-    match listed {
+    match host_io::names(folder) {
         Ok(mut names) => {
             names.sort();
             Ok(names)
@@ -281,19 +273,8 @@ fn from_medium(path: &Path) -> Result<(u64, u64), ScrubError> {
 
 /// sha256 of a file.
 fn hash(path: &Path) -> Result<Hex32, ScrubError> {
-    let mut hash = Sha256::new();
     let file = fs::File::open(path).map_err(failed("open", path))?;
-    let mut reader = BufReader::with_capacity(CHUNK, file);
-    loop {
-        let bytes = reader.fill_buf().map_err(failed("read", path))?;
-        let count = bytes.len();
-        if count == 0 {
-            break;
-        }
-        hash.update(bytes);
-        reader.consume(count);
-    }
-    Ok(Hex32::from(<[u8; 32]>::from(hash.finalize())))
+    host_io::sha256(&mut BufReader::with_capacity(CHUNK, file)).map_err(failed("read", path))
 }
 
 #[cfg(test)]
