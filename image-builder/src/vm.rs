@@ -27,7 +27,7 @@ pub fn run(image: &Path, memory: Option<u32>, accelerator: Option<&str>) -> Resu
     preflight::file(&image, "IMAGE")?;
     let program = find().ok_or_else(|| {
         Error::Usage(format!(
-            "{PROGRAM} is neither beside this program nor in PATH; it comes with Twinhull (cargo build -p twinhull-qemu-tests)"
+            "{PROGRAM} is neither beside this program nor in PATH; it comes with Twinhull (cargo build -p twinhull-qemu)"
         ))
     })?;
     let mut command = Command::new(&program);

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use tempfile::TempDir;
 use twinhull_layout::Arch;
 
 use crate::accelerator::{self, Accelerator, Choice};
 use crate::disk::Disk;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::firmware::Firmware;
 use crate::login_key;
 use crate::machine::credential::Credential;
@@ -25,13 +26,20 @@ pub(crate) struct Alone {
     key: PathBuf,
     public_key: String,
     folders: RunFolder,
+    logs: TempDir,
 }
 
 impl Alone {
-    /// For images like `image`: proves the accelerator, tells `board`, and makes folders below `work` and a key of this run.
-    pub(crate) async fn prepare(image: &Path, choice: Choice, work: &Path, board: &Board) -> Result<Self> {
+    /// For images like `image`: proves the accelerator, tells `board`, and makes a key of this run and folders that vanish with it.
+    pub(crate) async fn prepare(image: &Path, choice: Choice, board: &Board) -> Result<Self> {
         let arch = Disk::architecture(image)?;
-        let folders = RunFolder::create(work)?;
+        let work = std::env::temp_dir();
+        // A folder of this run alone: others may write to the one it is in.
+        let logs = tempfile::Builder::new()
+            .prefix("twinhull-logs.")
+            .tempdir_in(&work)
+            .map_err(|source| Error::file("make a folder in", &work, source))?;
+        let folders = RunFolder::with_logs(&work, logs.path().to_owned())?;
         let proven = accelerator::prove(choice, arch, &folders).await?;
         let pace = Pace::measured(proven.firmware_boot);
         board.line(&proven.in_words(arch, pace));
@@ -43,7 +51,16 @@ impl Alone {
             key,
             public_key,
             folders,
+            logs,
         })
+    }
+
+    /// Leaves the logs for a look when `outcome` is an error, which names them.
+    pub(crate) fn conclude<T>(self, outcome: Result<T>) -> Result<T> {
+        if outcome.is_err() {
+            let _ = self.logs.keep();
+        }
+        outcome
     }
 
     /// Starts the machine `name` with a private copy of `image`, in place of the one before. `continued` as in [`Plan`].

@@ -68,9 +68,14 @@ struct Mark {
 ///
 /// # Errors
 /// An image that cannot be read, a text that does not come.
-pub async fn measure(request: &Request, work: &Path, mut tell: impl FnMut(&Cost)) -> Result<()> {
+pub async fn measure(request: &Request, tell: impl FnMut(&Cost)) -> Result<()> {
     let first = request.images.first().map_or(Path::new(""), PathBuf::as_path);
-    let alone = Alone::prepare(first, request.accelerator, work, &Board::new()).await?;
+    let alone = Alone::prepare(first, request.accelerator, &Board::new()).await?;
+    let outcome = in_turns(&alone, request, tell).await;
+    alone.conclude(outcome)
+}
+
+async fn in_turns(alone: &Alone, request: &Request, mut tell: impl FnMut(&Cost)) -> Result<()> {
     for run in 0..request.runs {
         for (number, image) in request.images.iter().enumerate() {
             let name = format!("boot-{number}");

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use twinhull_layout::Arch;
 
 use crate::accelerator::Choice;
+use crate::error::{Error, Result};
 use crate::scenario;
 
 /// Boots disk images in QEMU, breaks them on purpose and reports.
@@ -19,7 +20,8 @@ Examples:
   twinhull-qemu prove update refused --work target/twinhull --jobs 1 --keep
   twinhull-qemu run my-server.raw
 
-Exit status: 0 all passed, 1 a scenario failed, 2 wrong usage, 3 a tool, artefact or right is missing, 130 interrupted."
+Exit status: 0 all passed, 1 a scenario failed, 2 wrong usage or a scenario file that makes no sense, 3 a tool, artefact or \
+right is missing and nothing was tried, 130 interrupted."
 )]
 pub struct Cli {
     /// What to do.
@@ -70,21 +72,21 @@ impl TestArguments {
     /// The image, if there is one, and the scenario files.
     ///
     /// # Errors
-    /// When no file is a scenario, or another than the first is none.
-    pub fn sorted(&self) -> Result<(Option<&PathBuf>, &[PathBuf]), String> {
+    /// [`Error::Usage`] when no file is a scenario, or another than the first is none.
+    pub fn sorted(&self) -> Result<(Option<&PathBuf>, &[PathBuf])> {
         let is_scenario = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "toml");
         let (image, scenarios) = match self.files.split_first() {
             Some((first, rest)) if !is_scenario(first) => (Some(first), rest),
             _ => (None, &self.files[..]),
         };
         if let Some(other) = scenarios.iter().find(|path| !is_scenario(path)) {
-            return Err(format!(
+            return Err(Error::Usage(format!(
                 "{} is no scenario file (.toml); an image comes first, and there is one at most",
                 other.display()
-            ));
+            )));
         }
         if scenarios.is_empty() {
-            return Err("no scenario file (.toml) is named".to_owned());
+            return Err(Error::Usage("no scenario file (.toml) is named".to_owned()));
         }
         Ok((image, scenarios))
     }
@@ -192,9 +194,10 @@ pub fn list() -> String {
         .map(|scenario| scenario.name.len())
         .max()
         .unwrap_or_default();
-    let lines = scenario::ALL
-        .iter()
-        .map(|scenario| format!("{:width$}  {}", scenario.name, scenario.about));
+    let lines = scenario::ALL.iter().map(|scenario| {
+        let when = if scenario.on_request { " (on request)" } else { "" };
+        format!("{:width$}  {}{when}", scenario.name, scenario.about)
+    });
     lines.collect::<Vec<_>>().join("\n") + "\n"
 }
 
@@ -216,7 +219,7 @@ mod tests {
             let Command::Test(arguments) = cli.command else {
                 return Err("another command".to_owned());
             };
-            let (image, scenarios) = arguments.sorted()?;
+            let (image, scenarios) = arguments.sorted().map_err(|error| error.to_string())?;
             Ok((image.cloned(), scenarios.len()))
         };
         assert_eq!(sorted("x.raw a.toml b.toml"), Ok((Some("x.raw".into()), 2)));

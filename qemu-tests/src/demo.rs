@@ -25,7 +25,7 @@ pub async fn run(options: &Options) -> Result<String> {
     let board = Board::new();
     let theatre = Rc::new(Theatre::for_one(options, &board).await?);
     let stage = Stage::open(Rc::clone(&theatre), "demo", &board)?;
-    let outcome = show(&stage).await;
+    let mut outcome = show(&stage).await;
     stage.collect().await;
     match &outcome {
         Ok(_) => stage.steps().finish("done"),
@@ -33,6 +33,17 @@ pub async fn run(options: &Options) -> Result<String> {
             "failed; the log of this phase is the last one in {}",
             stage.logs().display()
         )),
+    }
+    // Machines end with their stage.
+    drop(stage);
+    if options.keep
+        && let Some(theatre) = Rc::into_inner(theatre)
+    {
+        let disks = format!("disks: {}\n", theatre.keep_disks().display());
+        match &mut outcome {
+            Ok(shown) => shown.push_str(&disks),
+            Err(_) => eprint!("{disks}"),
+        }
     }
     outcome
 }

@@ -67,6 +67,21 @@ pub enum Error {
         reason: String,
     },
 
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Usage(String),
+
+    /// The machines of a scenario need more memory than there is.
+    #[error("{scenario} needs {needed} MiB for its machines, and this host has {there} MiB to give")]
+    Memory {
+        /// Its name.
+        scenario: String,
+        /// What they need.
+        needed: u32,
+        /// What there is.
+        there: u32,
+    },
+
     /// A program of the host failed.
     #[error("{program} failed ({status}): {output}")]
     Program {
@@ -193,6 +208,7 @@ impl Error {
                 | Self::Isolation { .. }
                 | Self::Artefact { .. }
                 | Self::Accelerator { .. }
+                | Self::Memory { .. }
         )
     }
 }

@@ -11,9 +11,14 @@ use crate::steps::Board;
 /// Boots a private copy of `image` and shows its console until the machine is off.
 ///
 /// A root login by ssh is open with a key of this run; how to use it is shown first.
-pub async fn run(image: &Path, choice: Choice, memory_mib: u32, work: &Path) -> Result<()> {
+pub async fn run(image: &Path, choice: Choice, memory_mib: u32) -> Result<()> {
     let board = Board::new();
-    let alone = Alone::prepare(image, choice, work, &board).await?;
+    let alone = Alone::prepare(image, choice, &board).await?;
+    let outcome = watched(&alone, image, memory_mib, &board).await;
+    alone.conclude(outcome)
+}
+
+async fn watched(alone: &Alone, image: &Path, memory_mib: u32, board: &Board) -> Result<()> {
     let machine = alone.start("run".to_owned(), image, memory_mib, false).await?;
     board.line(&format!("to log in: {}", machine.login_command()));
     board.line("Ctrl-C ends the machine and removes its disk");

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
+use twinhull_config::ConfigError;
 use twinhull_layout::Arch;
 use twinhull_qemu::artefacts::Artefacts;
 use twinhull_qemu::cli::{
@@ -12,10 +13,12 @@ use twinhull_qemu::cli::{
 use twinhull_qemu::scenario::file::Written;
 use twinhull_qemu::scenario::{self, Options, Piece, Ran};
 use twinhull_qemu::steps::Board;
-use twinhull_qemu::{boot_time, cli, demo, interactive, isolation, page, report};
+use twinhull_qemu::{Error, boot_time, cli, demo, interactive, isolation, page, report};
 
 /// A scenario failed.
 const FAILED: u8 = 1;
+/// What was asked for makes no sense, as `clap` numbers it.
+const USAGE: u8 = 2;
 /// Nothing could be tried: a tool, an artefact or a right is missing.
 const UNFIT: u8 = 3;
 /// Interrupted, as shells number it.
@@ -31,13 +34,32 @@ fn main() -> ExitCode {
     match start(cli.command) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("twinhull-qemu: {error:#}");
-            let unfit = error
-                .downcast_ref::<twinhull_qemu::Error>()
-                .is_some_and(twinhull_qemu::Error::is_environment);
-            ExitCode::from(if unfit { UNFIT } else { FAILED })
+            eprintln!("twinhull-qemu: {}", told(&error));
+            ExitCode::from(status(&error))
         }
     }
+}
+
+/// The exit status that tells of `error`.
+fn status(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<Error>() {
+        Some(Error::Usage(_)) => USAGE,
+        Some(error) if error.is_environment() => UNFIT,
+        None if error.is::<ConfigError>() => USAGE,
+        Some(_) | None => FAILED,
+    }
+}
+
+/// An error with its reasons, each of them once: most errors name theirs themselves.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |told, reason| {
+        let reason = reason.to_string();
+        match told.as_str() {
+            "" => reason,
+            told if told.contains(&reason) => told.to_owned(),
+            told => format!("{told}: {reason}"),
+        }
+    })
 }
 
 fn start(command: Command) -> anyhow::Result<u8> {
@@ -87,8 +109,7 @@ async fn perform(command: Command) -> anyhow::Result<u8> {
             accelerator,
             memory,
         }) => {
-            let work = std::env::temp_dir();
-            interactive::run(&image, accelerator, memory, &work).await?;
+            interactive::run(&image, accelerator, memory).await?;
             Ok(0)
         }
         Command::Prove(arguments) => prove(arguments).await,
@@ -126,21 +147,27 @@ async fn boot_time(arguments: BootTimeArguments) -> anyhow::Result<u8> {
             cost.image.display()
         );
     };
-    boot_time::measure(&request, &std::env::temp_dir(), tell).await?;
+    boot_time::measure(&request, tell).await?;
     Ok(0)
 }
 
 async fn test(arguments: TestArguments) -> anyhow::Result<u8> {
-    let (image, files) = arguments.sorted().map_err(anyhow::Error::msg)?;
+    let (image, files) = arguments.sorted()?;
     let image = image.map(|path| {
         path.canonicalize()
-            .map_err(|error| twinhull_qemu::Error::artefact(path, error))
+            .map_err(|error| Error::Usage(format!("cannot find the image {}: {error}", path.display())))
     });
     let image = image.transpose()?;
     let scenarios = files
         .iter()
         .map(|path| Written::read(path))
         .collect::<Result<Vec<_>, _>>()?;
+    if let Some(image) = &image
+        && !scenarios.iter().any(Written::needs_an_image)
+    {
+        let why = "no machine of these scenarios would have it: each names an `image` or a `release` of its own";
+        return Err(Error::Usage(format!("{}: {why}", image.display())).into());
+    }
     std::fs::create_dir_all(&arguments.work)
         .with_context(|| format!("cannot make the folder {}", arguments.work.display()))?;
     let artefacts = Artefacts::open(&arguments.work, arguments.how.arch)?;
@@ -152,7 +179,7 @@ async fn test(arguments: TestArguments) -> anyhow::Result<u8> {
 }
 
 async fn prove(arguments: ProveArguments) -> anyhow::Result<u8> {
-    let scenarios = scenario::select(&arguments.scenarios, arguments.all).map_err(anyhow::Error::msg)?;
+    let scenarios = scenario::select(&arguments.scenarios, arguments.all)?;
     let artefacts = Artefacts::open(&arguments.work, arguments.how.arch)?;
     let pieces = scenarios
         .into_iter()

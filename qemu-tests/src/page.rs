@@ -29,7 +29,7 @@ td, th { text-align: left; padding: .2rem .6rem .2rem 0; vertical-align: top; }
 td.time { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; width: 6rem; }
 section { border: 1px solid var(--line); border-radius: .5rem; padding: .8rem 1rem; margin: 1rem 0; }
 .ok { color: var(--ok); } .bad { color: var(--bad); }
-tr.bad td { color: var(--bad); font-weight: 600; }
+tr.aside td { opacity: .75; padding-left: 1.5rem; } tr.bad td { color: var(--bad); font-weight: 600; }
 pre { background: var(--soft); padding: .6rem; overflow: auto; max-height: 32rem; font-size: 12px; line-height: 1.35; }
 pre.failure { border-left: 4px solid var(--bad); white-space: pre-wrap; overflow-wrap: anywhere; }
 td.bar { width: 30%; } td.bar div { background: currentColor; opacity: .3; height: .6rem; margin-top: .45rem; border-radius: .3rem; }
@@ -102,9 +102,17 @@ fn scenario(page: &mut String, outcome: &Outcome) {
     }
     page.push_str("<table>");
     for (at, step) in outcome.steps.iter().enumerate() {
-        let end = outcome.steps.get(at + 1).map_or(outcome.taken, |next| next.at);
-        let taken = end.saturating_sub(step.at);
-        let failed = !outcome.passed() && at + 1 == outcome.steps.len();
+        if step.aside {
+            let text = escaped(&step.text);
+            line(
+                page,
+                &format!("<tr class=\"aside\"><td></td><td>{text}</td><td></td></tr>"),
+            );
+            continue;
+        }
+        let next = outcome.steps[at + 1..].iter().find(|next| !next.aside);
+        let taken = next.map_or(outcome.taken, |next| next.at).saturating_sub(step.at);
+        let failed = !outcome.passed() && next.is_none();
         line(
             page,
             &format!(
@@ -230,12 +238,18 @@ mod tests {
         let step = |text: &str, seconds| Step {
             text: text.to_owned(),
             at: Duration::from_secs(seconds),
+            aside: text.starts_with("seen"),
         };
         let outcome = Outcome {
             name: "boots".to_owned(),
             about: "it boots".to_owned(),
             taken: Duration::from_secs(30),
-            steps: vec![step("booting", 0), step("looking", 20)],
+            steps: vec![
+                step("booting", 0),
+                step("seen it", 5),
+                step("looking", 20),
+                step("seen no more", 25),
+            ],
             counts: BTreeMap::new(),
             failure: Some("no <thing>".to_owned()),
             logs: folder.path().to_owned(),
@@ -244,7 +258,7 @@ mod tests {
         assert!(page.contains("&lt;/pre&gt;&lt;script&gt;x") && !page.contains("<script>"));
         assert!(page.contains("no &lt;thing&gt;") && page.contains("data:image/png;base64,cG5n"));
         assert!(!page.contains("not twice"));
-        // The first step took 20 s; the last one failed.
+        // The first step took 20 s; the last one failed. What was seen on the way is no step.
         assert!(page.contains("<tr><td class=\"time\">20.0 s</td><td>booting"));
         assert!(page.contains("<tr class=\"bad\"><td class=\"time\">10.0 s</td><td>looking"));
     }

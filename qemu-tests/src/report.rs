@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -39,7 +40,8 @@ impl Outcome {
 
     /// The step during which it ended.
     fn last_step(&self) -> &str {
-        self.steps.last().map_or("preparing", |step| &step.text)
+        let last = self.steps.iter().rfind(|step| !step.aside);
+        last.map_or("preparing", |step| &step.text)
     }
 }
 
@@ -111,7 +113,28 @@ pub fn evidence(outcomes: &[Outcome], commit: &str, machine: &Value) -> Value {
         let seconds = (outcome.taken.as_secs_f64() * 10.0).round() / 10.0;
         json!({ "name": format!("qemu.scenario.{}.wall", outcome.name), "value": seconds, "unit": "s" })
     }));
-    json!({ "command": "qemu", "commit": commit, "machine": machine, "results": results })
+    let scenarios: Vec<_> = outcomes.iter().map(scenario).collect();
+    json!({ "command": "qemu", "commit": commit, "machine": machine, "results": results, "scenarios": scenarios })
+}
+
+/// How one scenario went, for machines.
+fn scenario(outcome: &Outcome) -> Value {
+    let at = |time: Duration| (time.as_secs_f64() * 10.0).round() / 10.0;
+    let steps: Vec<_> = outcome
+        .steps
+        .iter()
+        .map(|step| json!({ "at": at(step.at), "text": step.text, "aside": step.aside }))
+        .collect();
+    json!({
+        "name": outcome.name,
+        "about": outcome.about,
+        "passed": outcome.passed(),
+        "seconds": at(outcome.taken),
+        "failed_while": outcome.failure.as_ref().map(|_| outcome.last_step()),
+        "failure": outcome.failure,
+        "steps": steps,
+        "logs": outcome.logs,
+    })
 }
 
 /// `JUnit` XML as the usual readers take it: one suite, one case for each scenario, its steps as output.
@@ -176,7 +199,11 @@ pub fn write(path: &Path, content: &str) -> Result<()> {
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(failed)?;
-    let file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    // As any program's file: who may read it is for the umask to say.
+    let file = tempfile::Builder::new()
+        .permissions(fs::Permissions::from_mode(0o666))
+        .tempfile_in(folder)
+        .map_err(failed)?;
     fs::write(file.path(), content).map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error)).map(drop)
 }
@@ -225,10 +252,18 @@ mod tests {
             name: name.to_owned(),
             about: "what it shows".to_owned(),
             taken: Duration::from_millis(61_250),
-            steps: vec![Step {
-                text: "booting".to_owned(),
-                at: Duration::ZERO,
-            }],
+            steps: vec![
+                Step {
+                    text: "booting".to_owned(),
+                    at: Duration::ZERO,
+                    aside: false,
+                },
+                Step {
+                    text: "state 3 recovered".to_owned(),
+                    at: Duration::from_secs(9),
+                    aside: true,
+                },
+            ],
             counts: BTreeMap::from([("qemu.power_cuts", 3)]),
             failure: failure.map(str::to_owned),
             logs: PathBuf::new(),
@@ -262,6 +297,25 @@ mod tests {
         );
         assert_eq!(row("qemu.power_cuts")["value"], 3);
         assert_eq!(evidence["command"], "qemu");
+        let refused = &evidence["scenarios"][1];
+        assert_eq!(
+            (&refused["name"], &refused["passed"]),
+            (&json!("refused"), &json!(false))
+        );
+        assert_eq!(refused["failed_while"], "booting");
+        assert!(refused["failure"].as_str().unwrap().contains("no <such>"));
+        assert_eq!(refused["steps"][1]["text"], "state 3 recovered");
+        assert_eq!(evidence["scenarios"][0]["failure"], Value::Null);
+    }
+
+    #[test]
+    fn report_is_as_readable_as_any_file_of_this_user() {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        let (other, report) = (folder.path().join("other"), folder.path().join("a/report"));
+        fs::write(&other, "").unwrap();
+        write(&report, "x").unwrap();
+        assert_eq!(mode(&report), mode(&other));
     }
 
     #[test]

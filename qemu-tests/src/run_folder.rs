@@ -1,5 +1,6 @@
 //! The folders of one run: private ones that vanish with it, and the logs that stay.
 
+use std::cell::Cell;
 use std::fs::{self, File, TryLockError};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,8 @@ const PREFIX: &str = "twinhull-run.";
 /// Kept locked by a run; when nobody holds it, the run is over and its folder may go.
 const LOCK: &str = ".lock";
 
-/// The longest path at which sockets are made. A socket's name has 108 bytes, and each machine adds its own name.
+/// The longest path at which sockets are made. A socket's has 108 bytes: to this one come a folder of the run (20), one of a machine
+/// (7) and a name, of which the longest is that of ssh with what it adds while it connects (21).
 const SOCKETS_BELOW: usize = 60;
 
 /// The folders of one run.
@@ -24,6 +26,8 @@ pub struct RunFolder {
     disks: Private,
     sockets: Private,
     logs: PathBuf,
+    /// How many sockets were named.
+    named: Cell<u32>,
     // After the folders, so that it finds nothing left to do.
     _caretaker: Caretaker,
 }
@@ -87,13 +91,17 @@ impl RunFolder {
     /// Makes them: disks below `work`, sockets and keys below the system's folder for temporary files, logs in
     /// `WORK/logs`. Folders of runs that were killed are removed first.
     pub fn create(work: &Path) -> Result<Self> {
+        Self::with_logs(work, work.join("logs"))
+    }
+
+    /// The same with another folder for logs.
+    pub(crate) fn with_logs(work: &Path, logs: PathBuf) -> Result<Self> {
         let mut base = std::env::temp_dir();
         if base.as_os_str().len() > SOCKETS_BELOW {
             base = PathBuf::from("/tmp");
         }
         remove_abandoned(work)?;
         remove_abandoned(&base)?;
-        let logs = work.join("logs");
         fs::create_dir_all(&logs).map_err(|source| Error::file("make the folder", &logs, source))?;
         let (disks, sockets) = (Private::create(work)?, Private::create(&base)?);
         let caretaker = Caretaker::start([disks.folder.path(), sockets.folder.path()])?;
@@ -101,6 +109,7 @@ impl RunFolder {
             disks,
             sockets,
             logs,
+            named: Cell::new(0),
             _caretaker: caretaker,
         })
     }
@@ -113,6 +122,13 @@ impl RunFolder {
     /// A short path for sockets and keys, which only this user can enter.
     pub fn sockets(&self) -> &Path {
         self.sockets.folder.path()
+    }
+
+    /// A path for a socket, short and another one each time.
+    pub(crate) fn socket(&self) -> PathBuf {
+        let number = self.named.get();
+        self.named.set(number.wrapping_add(1));
+        self.sockets().join(format!("{number}.socket"))
     }
 
     /// Where logs are written. They stay.

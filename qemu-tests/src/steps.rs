@@ -72,6 +72,8 @@ pub struct Step {
     pub text: String,
     /// Time from the beginning of the scenario.
     pub at: Duration,
+    /// Whether it is only something that happened during the last step before it that is none of these.
+    pub aside: bool,
 }
 
 /// The steps of one scenario so far.
@@ -88,9 +90,19 @@ pub struct Steps {
 impl Steps {
     /// Begins a step, which ends the one before it.
     pub fn begin(&self, text: impl Into<String>) {
+        self.take(text.into(), false);
+    }
+
+    /// Says that something happened during the present step, which goes on.
+    pub fn aside(&self, text: impl Into<String>) {
+        self.take(text.into(), true);
+    }
+
+    fn take(&self, text: String, aside: bool) {
         let step = Step {
-            text: text.into(),
+            text,
             at: self.started.elapsed(),
+            aside,
         };
         match &self.bar {
             Some(bar) => bar.set_message(step.text.clone()),

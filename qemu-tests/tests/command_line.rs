@@ -57,7 +57,7 @@ fn missing_artefacts_are_no_failed_test_but_an_unfit_place() {
 #[test]
 fn an_unknown_scenario_is_refused_with_the_known_ones() {
     let output = twinhull_qemu(&["prove", "updat", "--work", "/"]);
-    assert!(!output.status.success());
+    assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("waits_its_turn"));
 }
 
@@ -82,6 +82,46 @@ fn a_scenario_file_is_checked_before_anything_starts() {
     ];
     let bad = twinhull_qemu(&words);
     let error = String::from_utf8_lossy(&bad.stderr).into_owned();
-    assert!(!bad.status.success() && !work.exists());
+    assert!(bad.status.code() == Some(2) && !work.exists());
     assert!(error.contains("boots.toml:5: unknown key `withn`"), "{error}");
+}
+
+#[test]
+fn what_makes_no_sense_is_wrong_usage_and_no_failed_scenario() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (image, own, none) = (at("disk.raw"), at("own.toml"), at("none.toml"));
+    std::fs::write(&image, b"").unwrap();
+    let text = |machine: &str| format!("about = \"x\"\n[machine.host]\n{machine}[[step]]\ndo = \"boot\"\n");
+    std::fs::write(&own, text("image = \"disk.raw\"\n")).unwrap();
+    std::fs::write(&none, text("")).unwrap();
+    for (words, why) in [
+        (vec![image.clone()], "no scenario file"),
+        (
+            vec![image.clone(), own.clone()],
+            "no machine of these scenarios would have it",
+        ),
+        (vec![none.clone()], "machine host of none.toml has no `image`"),
+        (vec![at("no.raw"), none.clone()], "cannot find the image"),
+        (vec![none.clone(), image.clone()], "an image comes first"),
+        (
+            vec![image.clone(), none.clone(), none.clone()],
+            "two scenarios are called none",
+        ),
+    ] {
+        let work = at("work");
+        let mut all = vec!["test", "--work", &work];
+        all.extend(words.iter().map(String::as_str));
+        let output = twinhull_qemu(&all);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {error}");
+        assert!(error.contains(why), "{words:?}: {error}");
+    }
+}
+
+#[test]
+fn reason_of_an_error_is_told_once() {
+    let error = twinhull_qemu(&["check", "/no-such-folder/a.toml"]).stderr;
+    let error = String::from_utf8_lossy(&error).into_owned();
+    assert_eq!(error.matches("No such file").count(), 1, "{error}");
 }

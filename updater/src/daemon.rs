@@ -187,8 +187,10 @@ impl Worker {
         }
         let now = self.agent.now();
         if now.uptime >= self.next_scrub {
-            let found = self.agent.scrub();
-            self.engine.record(now.wall, found)?;
+            if let Some(found) = self.agent.scrub() {
+                self.teller.scrubbed(now.wall, &found);
+                self.engine.record(now.wall, found)?;
+            }
             self.next_scrub = now.uptime + SCRUB;
         }
         Ok(self.next_scrub.saturating_sub(now.uptime))

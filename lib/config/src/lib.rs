@@ -48,6 +48,20 @@ pub enum ConfigError {
         /// All keys that are known in that place.
         known: Vec<String>,
     },
+    /// A value that is none of the words which may stand there.
+    #[error("{}:{line}: unknown word `{word}`{}", path.display(), hint(nearest.as_deref(), known))]
+    UnknownWord {
+        /// The file.
+        path: PathBuf,
+        /// Its line, from 1.
+        line: usize,
+        /// The word as written.
+        word: String,
+        /// The known word most like it, if one is near.
+        nearest: Option<String>,
+        /// All words that are known in that place.
+        known: Vec<String>,
+    },
     /// Anything else: syntax, a wrong type, a value out of its range, a missing key.
     #[error("{}:{line}: {message}", path.display())]
     Invalid {
@@ -108,22 +122,31 @@ pub fn parse<T: DeserializeOwned>(text: &str, origin: &Path) -> Result<T, Config
 fn explain(error: &toml::de::Error, text: &str, origin: &Path) -> ConfigError {
     let line = error.span().map_or(1, |span| line_at(text, span.start));
     let path = origin.to_owned();
-    match unknown_field(error.message()) {
-        Some((key, known)) => {
-            let nearest = nearest(&key, &known);
-            ConfigError::UnknownKey {
-                path,
-                line,
-                key,
-                nearest,
-                known,
-            }
-        }
-        None => ConfigError::Invalid {
+    let message = error.message();
+    if let Some((key, known)) = quoted_after("unknown field ", message) {
+        let nearest = nearest(&key, &known);
+        return ConfigError::UnknownKey {
             path,
             line,
-            message: error.message().to_owned(),
-        },
+            key,
+            nearest,
+            known,
+        };
+    }
+    if let Some((word, known)) = quoted_after("unknown variant ", message) {
+        let nearest = nearest(&word, &known);
+        return ConfigError::UnknownWord {
+            path,
+            line,
+            word,
+            nearest,
+            known,
+        };
+    }
+    ConfigError::Invalid {
+        path,
+        line,
+        message: message.to_owned(),
     }
 }
 
@@ -133,10 +156,10 @@ fn line_at(text: &str, position: usize) -> usize {
     before.matches('\n').count() + 1
 }
 
-/// Takes apart serde's own sentence for `deny_unknown_fields`: "unknown field `a`, expected `b` or `c`". The quoted words
-/// are the key and what is known; serde offers them in no other form.
-fn unknown_field(message: &str) -> Option<(String, Vec<String>)> {
-    let rest = message.strip_prefix("unknown field ")?;
+/// Takes apart serde's own sentences: "unknown field `a`, expected `b` or `c`", or "unknown variant". The quoted words are what was
+/// written and what is known; serde offers them in no other form.
+fn quoted_after(beginning: &str, message: &str) -> Option<(String, Vec<String>)> {
+    let rest = message.strip_prefix(beginning)?;
     let mut quoted = rest.split('`').skip(1).step_by(2).map(str::to_owned);
     Some((quoted.next()?, quoted.collect()))
 }
@@ -170,6 +193,15 @@ mod tests {
     struct Disk {
         #[expect(dead_code)]
         slot_size: u64,
+        #[expect(dead_code)]
+        bus: Option<Bus>,
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    enum Bus {
+        Virtio,
+        Nvme,
     }
 
     fn error(text: &str) -> String {
@@ -189,6 +221,14 @@ mod tests {
         assert_eq!(
             error("product = \"p\"\nxyzzy = 1\n"),
             "server.toml:2: unknown key `xyzzy`; known here: product, disk"
+        );
+    }
+
+    #[test]
+    fn unknown_word_names_the_nearest() {
+        assert_eq!(
+            error("product = \"p\"\n[disk]\nslot_size = 1\nbus = \"vitrio\"\n"),
+            "server.toml:4: unknown word `vitrio`; did you mean `virtio`?"
         );
     }
 

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer, ValueDeserializer};
 
-use crate::{ConfigError, explain, line_at, unknown_field};
+use crate::{ConfigError, explain, line_at, quoted_after};
 
 /// A file whose tables are taken out one by one.
 #[derive(Debug)]
@@ -79,12 +79,13 @@ impl<'a> Parts<'a> {
         Ok(named.into_iter().map(|(_, name, part)| (name, part)).collect())
     }
 
-    /// Reads what was not taken out as a `T`.
+    /// Reads what was not taken out as a `T`. The keys `beside` are those that are taken out where they are there.
     ///
     /// # Errors
     /// As [`crate::parse`].
-    pub fn read<T: DeserializeOwned>(self) -> Result<T, ConfigError> {
-        T::deserialize(Deserializer::from(self.root)).map_err(|error| explain(&error, self.text, &self.origin))
+    pub fn read_beside<T: DeserializeOwned>(self, beside: &[&str]) -> Result<T, ConfigError> {
+        T::deserialize(Deserializer::from(self.root))
+            .map_err(|error| explain(&error, self.text, &self.origin).with_known(beside))
     }
 
     fn take(&mut self, key: &str) -> Option<Spanned<DeValue<'a>>> {
@@ -152,31 +153,32 @@ impl Part<'_> {
             .collect();
         let value = Spanned::new(span.clone(), DeValue::Table(table));
         T::deserialize(ValueDeserializer::from(value)).map_err(|error| {
-            let unknown = unknown_field(error.message());
+            let unknown = quoted_after("unknown field ", error.message());
             let named = unknown.and_then(|(key, _)| keys.iter().find(|(name, _)| *name == key).map(|(_, at)| *at));
             let at = named.or(error.span().map(|span| span.start)).unwrap_or(span.start);
-            match explain(&error, text, &origin) {
-                ConfigError::UnknownKey {
-                    path, key, mut known, ..
-                } => {
-                    known.extend(taken.iter().map(|&name| name.to_owned()));
-                    let nearest = crate::nearest(&key, &known);
-                    ConfigError::UnknownKey {
-                        path,
-                        line: line_at(text, at),
-                        key,
-                        nearest,
-                        known,
-                    }
-                }
-                ConfigError::Invalid { path, message, .. } => ConfigError::Invalid {
-                    path,
-                    line: line_at(text, at),
-                    message,
-                },
-                other => other,
+            let mut explained = explain(&error, text, &origin).with_known(&taken);
+            if let ConfigError::UnknownKey { line, .. }
+            | ConfigError::UnknownWord { line, .. }
+            | ConfigError::Invalid { line, .. } = &mut explained
+            {
+                *line = line_at(text, at);
             }
+            explained
         })
+    }
+}
+
+impl ConfigError {
+    /// Also knows the keys `more`.
+    fn with_known(mut self, more: &[&str]) -> Self {
+        if let Self::UnknownKey {
+            key, nearest, known, ..
+        } = &mut self
+        {
+            known.extend(more.iter().map(|&name| name.to_owned()));
+            *nearest = crate::nearest(key, known);
+        }
+        self
     }
 }
 
@@ -226,7 +228,7 @@ mod tests {
     #[test]
     fn a_kind_that_does_not_exist_and_one_that_lacks_something_are_found() {
         let error = steps("\n[[step]]\ndo = \"rnu\"\n").unwrap_err();
-        assert!(error.starts_with("s.toml:3: unknown variant `rnu`"), "{error}");
+        assert_eq!(error, "s.toml:3: unknown word `rnu`; known here: run, wait");
         let error = steps("\n\n[[step]]\ndo = \"run\"\n").unwrap_err();
         assert_eq!(error, "s.toml:3: missing field `command`");
     }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::process::Command;
 
-use twinhull_layout::table::{Medium, Partition, SlotContent, TableError};
+use twinhull_layout::table::{Flaw, Medium, Partition, SlotContent, TableError};
 use twinhull_layout::{Arch, RootHash, Slot, Table, Version, partition};
 use uuid::Uuid;
 
@@ -189,6 +189,39 @@ fn cut_anywhere_in_a_change_leaves_firmware_the_table_of_before_or_after() {
             after,
             "the backup is at the end"
         );
+    }
+}
+
+#[test]
+fn flaw_of_either_copy_is_seen_and_writing_repairs_it() {
+    for sector in [512, 4096] {
+        // Eight bytes at a place that is counted from the end if negative; or else the disk grows.
+        let back = -i64::try_from(sector).unwrap() + 16;
+        let entries = i64::try_from(2 * sector + 128).unwrap();
+        for (flaw, place) in [
+            (Flaw::Primary, Some(-back + 32)),
+            (Flaw::Primary, Some(entries)),
+            (Flaw::Backup, Some(back)),
+            (Flaw::NotAtTheEnd, None),
+        ] {
+            let disk = disk(sector);
+            let whole = Table::read(&disk, sector).unwrap();
+            assert_eq!(whole.flaw(), None);
+            match place {
+                Some(place) => {
+                    let at = DISK.checked_add_signed(place).filter(|_| place < 0);
+                    let at = at.unwrap_or(place.unsigned_abs());
+                    disk.write_all_at(&[0xa5; 8], at).unwrap();
+                }
+                None => disk.set_len(DISK + 3 * MIB).unwrap(),
+            }
+            let flawed = Table::read(&disk, sector).unwrap();
+            assert_eq!(flawed.flaw(), Some(flaw));
+            flawed.write(&disk).unwrap();
+            let mended = Table::read(&disk, sector).unwrap();
+            assert_eq!(mended.flaw(), None, "{flaw:?}");
+            assert!(mended.partitions().eq(whole.partitions()), "{flaw:?}");
+        }
     }
 }
 

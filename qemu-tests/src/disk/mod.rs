@@ -8,7 +8,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use twinhull_layout::{Arch, BootEntry, RootHash, Slot, Table, Version};
+use twinhull_layout::{Arch, BootEntry, RootHash, Slot, Table};
 
 pub use bootable::Judge;
 pub use twinhull_layout::table::SlotContent;
@@ -62,16 +62,6 @@ impl Disk {
             .slot(slot, self.arch)
             .map_err(|error| unfit(&self.path, error))?
             .content())
-    }
-
-    /// The slot that says it holds `version`.
-    pub fn slot_of(&self, version: &Version) -> Result<Option<Slot>> {
-        for slot in Slot::ALL {
-            if self.content(slot)? == SlotContent::Release(version.clone()) {
-                return Ok(Some(slot));
-            }
-        }
-        Ok(None)
     }
 
     /// Whether the partition table's copy at the beginning of the disk is valid.

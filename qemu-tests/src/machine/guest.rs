@@ -164,7 +164,6 @@ impl Machine {
         let Plan {
             key: Some(key),
             name,
-            folder,
             logs,
             ..
         } = &self.plan
@@ -176,7 +175,7 @@ impl Machine {
         };
         let resets = self.resets();
         wait_for_banner(address, self.limit(5)).await?;
-        let control = folder.join(format!("{name}.ssh"));
+        let control = self.folder.path().join("ssh");
         drop(std::fs::remove_file(&control));
         let log = logs.join(format!("{name}.ssh.log"));
         let master = Process::start(&tools::program("ssh")?, master_arguments(address, key, &control), &log)?;

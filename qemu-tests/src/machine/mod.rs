@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
@@ -40,6 +41,9 @@ use crate::tools;
 
 /// How many lines of the console an error shows.
 const TAIL: usize = 20;
+
+/// QEMU's event of a reset, whoever caused it.
+const RESET: &str = "RESET";
 
 /// What a machine is made of.
 #[derive(Debug, Clone)]
@@ -76,7 +80,7 @@ pub struct Plan {
     pub clock: Option<jiff::civil::DateTime>,
     /// Whether it has a TPM (2.0, made for it and gone with it).
     pub tpm: bool,
-    /// A private folder for its sockets and variable store. Its path must be short: a socket's name has 108 bytes.
+    /// Where a private folder for its sockets and variable store is made. Its path must be short: a socket's has 108 bytes.
     pub folder: PathBuf,
     /// Whether its console log goes on with that of an earlier boot.
     pub continued: bool,
@@ -125,13 +129,20 @@ pub struct Machine {
     crashes_expected: Cell<bool>,
     session: Rc<tokio::sync::Mutex<Option<guest::Session>>>,
     _tpm: Option<Tpm>,
+    // Last, since all of the above have files in it.
+    folder: TempDir,
 }
 
 impl Machine {
     /// Starts it; on return its processors run and its console is being recorded.
     pub async fn start(plan: Plan) -> Result<Self> {
         let qemu = tools::qemu(plan.arch).await?;
-        let at = |name: &str| plan.folder.join(format!("{}.{name}", plan.name));
+        // Its name is short whatever the machine is called.
+        let folder = tempfile::Builder::new()
+            .prefix("")
+            .tempdir_in(&plan.folder)
+            .map_err(|source| Error::file("make a folder for a machine in", &plan.folder, source))?;
+        let at = |name: &str| folder.path().join(name);
         let variables = at("vars");
         std::fs::copy(&plan.firmware.variables, &variables)
             .map_err(|source| Error::file("copy the firmware's variables to", &variables, source))?;
@@ -139,7 +150,11 @@ impl Machine {
         let monitor_socket = at("monitor");
         let consoles = listen(&console_socket)?;
         let monitors = listen(&monitor_socket)?;
-        let tpm = if plan.tpm { Some(Tpm::start(&plan).await?) } else { None };
+        let tpm = if plan.tpm {
+            Some(Tpm::start(&plan, folder.path()).await?)
+        } else {
+            None
+        };
         let ssh = plan.key.as_ref().map(|_| ports::free()).transpose()?;
         let line = Arguments {
             arch: plan.arch,
@@ -174,11 +189,15 @@ impl Machine {
             .map_err(|source| Error::file("create the console log", &console_log, source))?;
         let process = Process::start(&qemu, line, &qemu_log)?;
         let console = Arc::new(Console::default());
+        let position = {
+            let console = Arc::clone(&console);
+            move || console.position()
+        };
         let (stream, monitor) = tokio::select! {
             // An end of QEMU also breaks its connections, but tells more.
             biased;
             status = process.wait() => return Err(ended_early(status, &qemu_log)),
-            connected = connect(&consoles, &monitors, plan.pace.limit(30)) => match connected {
+            connected = connect(&consoles, &monitors, position, plan.pace.limit(30)) => match connected {
                 Ok(both) => both,
                 Err(error) => {
                     return Err(match tokio::time::timeout(Duration::from_secs(2), process.wait()).await {
@@ -201,6 +220,7 @@ impl Machine {
             crashes_expected: Cell::new(false),
             session: Rc::default(),
             _tpm: tpm,
+            folder,
         })
     }
 
@@ -231,7 +251,13 @@ impl Machine {
 
     /// How often it has been reset, by itself, its watchdog or [`Machine::reset`].
     pub fn resets(&self) -> usize {
-        self.monitor.count("RESET")
+        self.monitor.happened(RESET).len()
+    }
+
+    /// Where on the console the text of the boot after reset `number` begins; the first reset is 0. `None` if it was not reset
+    /// so often.
+    pub fn boot_after(&self, number: usize) -> Option<u64> {
+        self.monitor.happened(RESET).get(number).copied()
     }
 
     /// The id of the process that runs it.
@@ -249,11 +275,6 @@ impl Machine {
             command: "query-blockstats".to_owned(),
             reason: format!("no disk in {answer}"),
         })
-    }
-
-    /// How often its watchdog has fired.
-    pub fn watchdog_bites(&self) -> usize {
-        self.monitor.count("WATCHDOG")
     }
 
     /// From now on a panic is part of the plan: waiting goes on after one.
@@ -348,13 +369,16 @@ impl Drop for Machine {
 }
 
 fn listen(path: &Path) -> Result<UnixListener> {
-    // A machine of the same name may have been started in this folder before.
-    drop(std::fs::remove_file(path));
     UnixListener::bind(path).map_err(|source| Error::file("listen on the socket", path, source))
 }
 
-/// Takes both connections that QEMU makes, and greets the monitor.
-async fn connect(consoles: &UnixListener, monitors: &UnixListener, limit: Duration) -> Result<(UnixStream, Monitor)> {
+/// Takes both connections that QEMU makes, and greets the monitor, which takes note of the `position` of each event.
+async fn connect(
+    consoles: &UnixListener,
+    monitors: &UnixListener,
+    position: impl Fn() -> u64 + Send + 'static,
+    limit: Duration,
+) -> Result<(UnixStream, Monitor)> {
     let failed = |reason: String| Error::Monitor {
         command: "connect".to_owned(),
         reason,
@@ -362,7 +386,7 @@ async fn connect(consoles: &UnixListener, monitors: &UnixListener, limit: Durati
     let both = async {
         let (console, _) = consoles.accept().await.map_err(|error| failed(error.to_string()))?;
         let (monitor, _) = monitors.accept().await.map_err(|error| failed(error.to_string()))?;
-        Ok((console, Monitor::greet(monitor).await?))
+        Ok((console, Monitor::greet(monitor, position).await?))
     };
     let outcome = tokio::time::timeout(limit, both).await;
     outcome.map_err(|_| failed(format!("QEMU did not come up within {} s", limit.as_secs())))?

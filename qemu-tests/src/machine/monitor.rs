@@ -22,14 +22,14 @@ const LINE: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Monitor {
     exchange: AsyncMutex<(OwnedWriteHalf, mpsc::Receiver<Value>)>,
-    events: Arc<Mutex<Vec<String>>>,
+    events: Arc<Mutex<Vec<(String, u64)>>>,
     seen: watch::Receiver<usize>,
     reader: JoinHandle<()>,
 }
 
 impl Monitor {
-    /// Greets the monitor on a connection that QEMU has just made.
-    pub async fn greet(stream: UnixStream) -> Result<Self> {
+    /// Greets the monitor on a connection that QEMU has just made. Each event is kept with what `position` gives at that moment.
+    pub async fn greet(stream: UnixStream, position: impl Fn() -> u64 + Send + 'static) -> Result<Self> {
         let (read, write) = stream.into_split();
         let (answer, answers) = mpsc::channel(4);
         let (count, seen) = watch::channel(0);
@@ -49,7 +49,7 @@ impl Monitor {
                 };
                 if let Some(event) = value.get("event").and_then(Value::as_str) {
                     let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-                    log.push(event.to_owned());
+                    log.push((event.to_owned(), position()));
                     count.send_replace(log.len());
                 } else if value.get("QMP").is_none() && answer.send(value).await.is_err() {
                     return;
@@ -99,14 +99,11 @@ impl Monitor {
         }
     }
 
-    /// How often the event `name` has happened, for instance `RESET` at each reboot or `WATCHDOG`.
-    pub fn count(&self, name: &str) -> usize {
-        self.events
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .filter(|event| *event == name)
-            .count()
+    /// The positions at which the event `name` has happened, for instance `RESET` at each reboot.
+    pub fn happened(&self, name: &str) -> Vec<u64> {
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let named = events.iter().filter(|(event, _)| event == name);
+        named.map(|(_, position)| *position).collect()
     }
 
     /// Waits for any event after those already seen.
@@ -143,7 +140,7 @@ mod tests {
             // Held open until the client goes away.
             drop(lines.next_line().await);
         });
-        Monitor::greet(ours).await
+        Monitor::greet(ours, || 7).await
     }
 
     #[tokio::test]
@@ -154,7 +151,8 @@ mod tests {
         ];
         let monitor = qemu(script).await.unwrap();
         assert_eq!(monitor.ask("query-status").await.unwrap()["status"], "running");
-        assert_eq!((monitor.count("RESET"), monitor.count("SHUTDOWN")), (1, 0));
+        assert_eq!(monitor.happened("RESET"), [7]);
+        assert!(monitor.happened("SHUTDOWN").is_empty());
     }
 
     #[tokio::test]

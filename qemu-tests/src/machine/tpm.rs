@@ -18,20 +18,15 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Tpm {
     socket: PathBuf,
-    // It has its files open as long as it runs, so it ends first.
     _process: Process,
-    _state: tempfile::TempDir,
 }
 
 impl Tpm {
-    /// Starts it for the machine `plan` and waits until it serves.
-    pub(super) async fn start(plan: &Plan) -> Result<Self> {
-        let at = |kind: &str| plan.folder.join(format!("{}.{kind}", plan.name));
-        let state = tempfile::tempdir_in(&plan.folder)
-            .map_err(|source| Error::file("make a folder for a TPM in", &plan.folder, source))?;
-        let socket = at("tpm");
-        // A machine of the same name may have been started in this folder before.
-        drop(std::fs::remove_file(&socket));
+    /// Starts it for the machine `plan`, which has the private folder `folder`, and waits until it serves.
+    pub(super) async fn start(plan: &Plan, folder: &Path) -> Result<Self> {
+        let state = folder.join("tpm-state");
+        std::fs::create_dir(&state).map_err(|source| Error::file("make a folder for a TPM", &state, source))?;
+        let socket = folder.join("tpm");
         let log = plan.logs.join(format!("{}.tpm.log", plan.name));
         let value = |key: &str, path: &Path| {
             let mut value = OsString::from(key);
@@ -42,7 +37,7 @@ impl Tpm {
             "socket".into(),
             "--tpm2".into(),
             "--tpmstate".into(),
-            value("dir=", state.path()),
+            value("dir=", &state),
             "--ctrl".into(),
             value("type=unixio,path=", &socket),
         ];
@@ -62,7 +57,6 @@ impl Tpm {
             None => Ok(Self {
                 socket,
                 _process: process,
-                _state: state,
             }),
             Some(reason) => {
                 let said = tools::last_part(&std::fs::read(&log).unwrap_or_default());

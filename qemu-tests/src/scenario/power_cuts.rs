@@ -7,6 +7,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Instant;
 
 use tokio::task::JoinSet;
 use twinhull_layout::Slot;
@@ -66,13 +67,12 @@ pub(super) async fn run(stage: Rc<Stage>) -> Result<()> {
     }
     stage.count(LOOKED_AT, sweep.states);
     sweep.conclude(&old, &new)?;
-    stage.step(format!(
-        "{} states looked at, none of them lost; {} of them are booted",
-        sweep.states,
-        stage.power_cuts()
-    ));
-
     let chosen = spread(sweep.states, stage.power_cuts().into());
+    stage.step(format!(
+        "{} states looked at, none of them lost; booting {} of them",
+        sweep.states,
+        chosen.len()
+    ));
     let mut replay = Replay::new(WriteLog::open(&log)?, &fresh(&stage, &old).await?)?;
     let mut boots = Boots::new(&stage);
     let mut number = 0;
@@ -309,20 +309,36 @@ struct Cut {
 
 /// A host with this disk becomes a healthy host of `new`, or is well on its way to it. Then the disk is removed.
 async fn recovers(stage: Rc<Stage>, cut: Cut, new: Image, site: Site) -> Result<()> {
+    let (number, begun) = (cut.number, Instant::now());
+    let followed = if cut.followed { ", followed to the end" } else { "" };
+    let outcome = boots(&stage, cut, &new, &site).await;
+    let taken = begun.elapsed().as_secs_f64();
+    let went = if outcome.is_ok() {
+        "recovered"
+    } else {
+        "did not recover"
+    };
+    // Others are booted meanwhile.
+    stage
+        .steps()
+        .aside(format!("state {number} {went} in {taken:.0} s{followed}"));
+    outcome.map_err(|error| Error::Expectation(format!("a power cut (state {number}) is not survived: {error}")))
+}
+
+async fn boots(stage: &Stage, cut: Cut, new: &Image, site: &Site) -> Result<()> {
     let Cut { number, disk, followed } = cut;
-    let to_the_end = if followed { ", to the end" } else { "" };
-    stage.step(format!("booting state {number}{to_the_end}"));
     let name = format!("cut-{number}");
     let host = Host::new(&name, disk.clone());
-    let site = Some(&site);
+    let site = Some(site);
     let machine = stage.switch_on(Host { site, ..host }).await?;
     if followed {
         agent::runs_proven(&machine, &new.version, stage.limit(700)).await?;
-        check_running(&machine, &new).await?;
+        check_running(&machine, new).await?;
     } else {
         agent::runs_or_installs(&machine, &new.version, stage.limit(300)).await?;
     }
     machine.cut_power().await;
+    stage.forget(&machine);
     std::fs::remove_file(&disk).map_err(|source| Error::file("remove the disk", &disk, source))
 }
 

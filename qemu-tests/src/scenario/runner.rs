@@ -18,6 +18,7 @@ use crate::artefacts::Artefacts;
 use crate::error::{Error, Result};
 use crate::report::Outcome;
 use crate::steps::Board;
+use crate::tools;
 
 /// What is left to everything else on the host, in MiB.
 const SPARE: u32 = 512;
@@ -74,6 +75,9 @@ impl Piece {
         }
         artefacts.program("twinhull")?;
         artefacts.program("twinhull-lock")?;
+        for tool in scenario.tools {
+            tools::program(tool)?;
+        }
         let piece = match scenario.script {
             Script::File(_) => Self::written(scenario.written()?, None, artefacts)?,
             Script::Rust(work) => Self {
@@ -93,12 +97,9 @@ impl Piece {
         })
     }
 
-    /// One that somebody wrote in a file, with the image of the machines that name none.
+    /// One that somebody wrote in a file, with the image of the machines that name none. What it needs is looked for now.
     pub fn written(written: Written, image: Option<PathBuf>, artefacts: &Artefacts) -> Result<Self> {
-        if image.is_none() && written.needs_an_image() {
-            let reason = "has machines without `image`: name an image before the scenario";
-            return Err(Error::artefact(format!("{}.toml", written.name), reason));
-        }
+        written.look_for_needs(artefacts, image.as_deref())?;
         let machines = u32::try_from(written.archs().count()).unwrap_or(u32::MAX);
         let written = Rc::new(written);
         Ok(Self {
@@ -122,17 +123,17 @@ pub async fn run(pieces: Vec<Piece>, options: Options, board: Board) -> Result<R
         .enumerate()
         .find_map(|(at, name)| order[..at].contains(name).then_some(name))
     {
-        return Err(Error::artefact(name, "two scenarios have this name"));
+        return Err(Error::Usage(format!(
+            "two scenarios are called {name}: their logs have one place"
+        )));
     }
     let memory = available_mib().unwrap_or(u32::MAX).saturating_sub(SPARE);
     if let Some(piece) = pieces.iter().find(|piece| piece.memory_mib > memory) {
-        return Err(Error::artefact(
-            &piece.name,
-            format!(
-                "needs {} MiB for its machines, and this host has {memory} MiB to give",
-                piece.memory_mib
-            ),
-        ));
+        return Err(Error::Memory {
+            scenario: piece.name.clone(),
+            needed: piece.memory_mib,
+            there: memory,
+        });
     }
     let archs: BTreeSet<_> = pieces.iter().flat_map(|piece| piece.archs.iter().copied()).collect();
     let theatre = Rc::new(Theatre::open(&options, archs, Seats::new(options.jobs, memory), &board).await?);
@@ -208,13 +209,43 @@ mod tests {
 
     use super::*;
 
+    fn piece(text: &str, image: Option<PathBuf>, artefacts: &Artefacts) -> Result<Piece> {
+        Piece::written(Written::parse(text, Path::new("big.toml")).unwrap(), image, artefacts)
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_before_anything_starts() {
+        let work = tempfile::tempdir().unwrap();
+        let artefacts = Artefacts::open(work.path(), Arch::X86_64).unwrap();
+        let error = |machine: &str, more: &str| {
+            let text = format!("about = \"x\"\n[machine.a]\n{machine}\n{more}[[step]]\ndo = \"boot\"\n");
+            piece(&text, None, &artefacts).unwrap_err()
+        };
+        let none = error("", "");
+        assert!(
+            matches!(&none, Error::Usage(why) if why.contains("machine a of big.toml")),
+            "{none}"
+        );
+        let release = error("release = \"1.0.0\"", "");
+        assert!(
+            release.is_environment() && release.to_string().contains("is missing"),
+            "{release}"
+        );
+        let image = error("image = \"no.raw\"", "");
+        assert!(image.to_string().contains("cannot find the image no.raw"), "{image}");
+        let repository = error("image = \"/dev/null\"", "[service.r]\nkind = \"releases\"\n");
+        assert!(
+            repository.is_environment() && repository.to_string().contains("repo-pristine: is missing"),
+            "{repository}"
+        );
+    }
+
     #[tokio::test]
     async fn more_machines_than_memory_are_refused_before_any_starts() {
         let text = "about = \"x\"\n[machine.a]\nmemory = 4000000000\n[[step]]\ndo = \"boot\"\n";
-        let written = Written::parse(text, Path::new("big.toml")).unwrap();
         let work = tempfile::tempdir().unwrap();
         let artefacts = Artefacts::open(work.path(), Arch::X86_64).unwrap();
-        let piece = Piece::written(written, Some("/dev/null".into()), &artefacts).unwrap();
+        let piece = piece(text, Some("/dev/null".into()), &artefacts).unwrap();
         let options = Options {
             artefacts,
             accelerator: Choice::Auto,

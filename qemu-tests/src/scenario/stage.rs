@@ -404,7 +404,7 @@ impl Stage {
             Firmware::find(arch)?
         };
         let Engine { accelerator, pace } = theatre.engine(arch)?;
-        // Machines of all scenarios have their sockets in one folder.
+        // In messages, and in the names of logs.
         let name = format!("{}-{}", self.name, host.name);
         let machine = Machine::start(Plan {
             pace,
@@ -434,9 +434,9 @@ impl Stage {
         self.machines.borrow_mut().retain(|known| !Rc::ptr_eq(known, machine));
     }
 
-    /// A short path for the socket `name` of a server.
-    pub(super) fn socket(&self, name: &str) -> PathBuf {
-        self.theatre.folders.sockets().join(format!("{}-{name}", self.name))
+    /// A short path for a socket of a server, another one each time.
+    pub(super) fn socket(&self) -> PathBuf {
+        self.theatre.folders.socket()
     }
 
     /// The public half of the key with which the tests log in.

@@ -52,13 +52,10 @@ impl Client {
         let task = tokio::spawn(async move {
             loop {
                 let begun = Instant::now();
-                let answer =
-                    tokio::time::timeout(patience, http_client::request(address, Method::Get, &path, None)).await;
-                let failure = match answer {
-                    Ok(Ok((status, _))) if status < 400 => None,
-                    Ok(Ok((status, body))) => Some(format!("status {status}: {}", crate::tools::last_part(&body))),
-                    Ok(Err(error)) => Some(error.to_string()),
-                    Err(_) => Some(format!("no answer within {} s", patience.as_secs())),
+                let failure = match http_client::request(address, Method::Get, &path, None, patience).await {
+                    Ok((status, _)) if status < 400 => None,
+                    Ok((status, body)) => Some(format!("status {status}: {}", crate::tools::last_part(&body))),
+                    Err(error) => Some(error.to_string()),
                 };
                 let taken = begun.elapsed();
                 {

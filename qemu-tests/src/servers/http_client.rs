@@ -11,8 +11,8 @@ use tokio::net::TcpStream;
 
 use crate::error::{Error, Result};
 
-/// How long a server of our own may take.
-const LIMIT: Duration = Duration::from_secs(20);
+/// How long a server of our own may take, where nobody says anything else.
+pub const USUAL: Duration = Duration::from_secs(20);
 
 /// The largest answer taken, in bytes.
 const LARGEST: usize = 16 << 20;
@@ -26,7 +26,7 @@ pub enum Method {
     Post,
 }
 
-/// Sends one request with an optional JSON body; the status and the whole body of the answer.
+/// Sends one request with an optional JSON body; the status and the whole body of the answer, which must be there within `limit`.
 ///
 /// The header of the FleetLock protocol is always sent; other servers ignore it.
 pub async fn request(
@@ -34,6 +34,7 @@ pub async fn request(
     method: Method,
     path: &str,
     body: Option<serde_json::Value>,
+    limit: Duration,
 ) -> Result<(u16, Vec<u8>)> {
     let failed = |reason: String| Error::Server {
         server: "HTTP request".to_owned(),
@@ -73,7 +74,7 @@ pub async fn request(
             _ = connection => talk.await,
         }
     };
-    tokio::time::timeout(LIMIT, exchange)
+    tokio::time::timeout(limit, exchange)
         .await
-        .map_err(|_| failed(format!("no answer within {} s", LIMIT.as_secs())))?
+        .map_err(|_| failed(format!("no answer within {} s", limit.as_secs())))?
 }

@@ -129,7 +129,8 @@ impl LockServer {
 
     /// Who holds what, and what has changed.
     pub async fn status(&self) -> Result<Status> {
-        let (status, body) = http_client::request(self.address, Method::Get, "/v1/status", None).await?;
+        let (status, body) =
+            http_client::request(self.address, Method::Get, "/v1/status", None, http_client::USUAL).await?;
         serde_json::from_slice(&body).map_err(|error| Error::Server {
             server: "twinhull-lock".to_owned(),
             reason: format!("status ({status}) cannot be read: {error}"),
@@ -147,7 +148,8 @@ impl LockServer {
 
     async fn ask(&self, path: &str, id: &str) -> Result<()> {
         let body = json!({ "client_params": { "id": id, "group": GROUP } });
-        let (status, answer) = http_client::request(self.address, Method::Post, path, Some(body)).await?;
+        let (status, answer) =
+            http_client::request(self.address, Method::Post, path, Some(body), http_client::USUAL).await?;
         if status == 200 {
             return Ok(());
         }

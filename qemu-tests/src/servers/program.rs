@@ -63,7 +63,7 @@ impl Program {
     async fn serves(&self) -> bool {
         match &self.ready {
             None => TcpStream::connect(self.address).await.is_ok(),
-            Some(path) => http_client::request(self.address, Method::Get, path, None)
+            Some(path) => http_client::request(self.address, Method::Get, path, None, http_client::USUAL)
                 .await
                 .is_ok_and(|(status, _)| status < 400),
         }

@@ -220,7 +220,7 @@ mod tests {
     }
 
     async fn get(server: &ReleaseServer, path: &str) -> (u16, Vec<u8>) {
-        http_client::request(server.address(), Method::Get, path, None)
+        http_client::request(server.address(), Method::Get, path, None, http_client::USUAL)
             .await
             .unwrap()
     }

@@ -19,7 +19,7 @@ pub const ROLLED_BACK: &str = "0f1f0a5a3a6b4c0d8f0e6e2d9f6c1a06";
 pub const WAITING: &str = "0f1f0a5a3a6b4c0d8f0e6e2d9f6c1a07";
 /// A healthy release did not start any more.
 pub const CAME_BACK: &str = "0f1f0a5a3a6b4c0d8f0e6e2d9f6c1a08";
-/// A file that starts the host had rotted, and was put right.
+/// What starts the host, a file or the partition table, had rotted, and was put right.
 pub const MENDED: &str = "0f1f0a5a3a6b4c0d8f0e6e2d9f6c1a09";
 /// A file that starts the host has rotted.
 pub const ROTTEN: &str = "0f1f0a5a3a6b4c0d8f0e6e2d9f6c1a0a";
@@ -71,6 +71,12 @@ fn record_kind(kind: &RecordKind) {
                 message_id = MENDED,
                 "{file} on the EFI system partition had rotted and was put right ({blocks} blocks of 4096 bytes): the disk may be \
                  failing"
+            );
+        }
+        RecordKind::MendedTable { copy } => {
+            tracing::warn!(
+                message_id = MENDED,
+                "copy {copy} of the partition table had rotted and was put right: the disk may be failing"
             );
         }
         RecordKind::Rotten { file, reason } => {

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use tokio::runtime::Handle;
 use twinhull_layout::paths::ENTRIES;
+use twinhull_layout::table::Flaw;
 use twinhull_layout::{BootEntry, Product, Version};
 use twinhull_trust::{Client, SystemClock, TrustError};
 
@@ -153,8 +154,9 @@ impl Agent {
         [self.disk.device.clone(), self.paths.esp(), self.paths.state()]
     }
 
-    /// Looks at the files that start this host, and puts right what has rotted. Gives what there is to tell about it.
-    pub fn scrub(&self) -> Vec<RecordKind> {
+    /// Looks at the files that start this host, and puts right what has rotted. Gives what there is to tell about it; nothing when
+    /// they could not be looked at.
+    pub fn scrub(&self) -> Option<Vec<RecordKind>> {
         // Also mounts the EFI system partition, and makes sure that it is the one of the boot disk.
         if let Err(error) = self
             .open_to_read()
@@ -162,14 +164,35 @@ impl Agent {
             .and_then(|io| io.entries())
         {
             tracing::warn!("cannot look at the files that start this host: {error}");
-            return Vec::new();
+            return None;
         }
         let (esp, copies) = (self.paths.esp(), self.paths.boot_copies());
-        let looked_at = confined(&self.writes_to(), &mut |()| {}, |_| scrub::scrub(&esp, &copies));
-        looked_at
-            .into_iter()
-            .filter_map(|(file, found)| told(file, found))
-            .collect()
+        let (files, table) = confined(&self.writes_to(), &mut |()| {}, |_| {
+            (scrub::scrub(&esp, &copies), self.mend_table())
+        });
+        let files = files.into_iter().filter_map(|(file, found)| told(file, found));
+        Some(files.chain(table).collect())
+    }
+
+    /// Puts a partition table right of which one copy has rotted. Gives what there is to tell about it.
+    fn mend_table(&self) -> Option<RecordKind> {
+        let mended = self
+            .open()
+            .map_err(|error| error.to_string())
+            .and_then(|io| install::mend_table(&io).map_err(|error| error.to_string()));
+        match mended {
+            Ok(None) => None,
+            Ok(Some(Flaw::Primary)) => Some(RecordKind::MendedTable { copy: 1 }),
+            Ok(Some(Flaw::Backup)) => Some(RecordKind::MendedTable { copy: 2 }),
+            Ok(Some(Flaw::NotAtTheEnd)) => {
+                tracing::info!("the disk has grown: the second copy of the partition table is at its end again");
+                None
+            }
+            Err(error) => {
+                tracing::error!("cannot look after the partition table: {error}");
+                None
+            }
+        }
     }
 
     fn hooks(&self) -> Hooks {

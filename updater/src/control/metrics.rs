@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
+use jiff::Timestamp;
+
 use crate::host::Running;
-use crate::machine::{Belief, Known, Phase, Problem};
+use crate::machine::{Belief, Known, Phase, Problem, RecordKind};
 use crate::status::Told;
 
 /// All phases, so that each has a line at all times.
@@ -26,6 +28,18 @@ pub struct Metrics {
     known: Known,
     refusals: BTreeMap<String, u64>,
     last_code: Option<String>,
+    boot_files: Option<BootFiles>,
+}
+
+/// What is known of the files that start the host.
+#[derive(Debug, Clone, Copy)]
+struct BootFiles {
+    /// When they were looked at last.
+    looked_at: Timestamp,
+    /// How often one was put right since the agent started.
+    mended: usize,
+    /// How many have rotted, or are gone, and stay so.
+    damaged: usize,
 }
 
 impl Metrics {
@@ -58,6 +72,17 @@ impl Metrics {
             }
             self.last_code.clone_from(code);
         }
+    }
+
+    /// Takes note of what was found when the files that start this host were looked at.
+    pub fn scrubbed(&mut self, at: Timestamp, found: &[RecordKind]) {
+        let count = |wanted: fn(&RecordKind) -> bool| found.iter().filter(|kind| wanted(kind)).count();
+        let before = self.boot_files.map_or(0, |files| files.mended);
+        self.boot_files = Some(BootFiles {
+            looked_at: at,
+            mended: before + count(|kind| matches!(kind, RecordKind::Mended { .. } | RecordKind::MendedTable { .. })),
+            damaged: count(|kind| matches!(kind, RecordKind::Rotten { .. })),
+        });
     }
 
     /// The text.
@@ -141,6 +166,26 @@ impl Metrics {
         text.sample("setbacks", &[], known.setbacks);
         text.family("held", "gauge", "Whether updates are held by hand.");
         text.sample("held", &[], u8::from(known.hold.is_some()));
+        if let Some(files) = &self.boot_files {
+            text.family(
+                "boot_files_checked_timestamp_seconds",
+                "gauge",
+                "When the kernel images and the loader on the EFI system partition were last looked at.",
+            );
+            text.sample("boot_files_checked_timestamp_seconds", &[], files.looked_at.as_second());
+            text.family(
+                "boot_files_mended_total",
+                "counter",
+                "How often one of them, or the partition table, had rotted and was put right, since the agent started.",
+            );
+            text.sample("boot_files_mended_total", &[], files.mended);
+            text.family(
+                "boot_files_damaged",
+                "gauge",
+                "How many of them have rotted, or are gone, and could not be put right.",
+            );
+            text.sample("boot_files_damaged", &[], files.damaged);
+        }
         if let Some(progress) = &told.progress {
             text.family(
                 "install_step_done_bytes",
@@ -188,7 +233,6 @@ impl Text {
 mod tests {
     use super::*;
     use crate::machine::{Live, Problem};
-    use jiff::Timestamp;
 
     #[test]
     fn reason_is_counted_when_it_begins() {
@@ -218,6 +262,48 @@ mod tests {
             "twinhull_updater_phase{phase=\"idle\"} 1\n",
             "twinhull_updater_phase{phase=\"staged\"} 0\n",
             "twinhull_updater_lock_held 0\n",
+        ] {
+            assert!(text.contains(line), "{line} in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_mended_adds_up_and_what_is_damaged_is_as_last_seen() {
+        let mended = || RecordKind::Mended {
+            file: "EFI/BOOT/BOOTX64.EFI".into(),
+            blocks: 1,
+        };
+        let rotten = || RecordKind::Rotten {
+            file: "EFI/Linux/twinhull-server_1.0.0.efi".into(),
+            reason: "x".into(),
+        };
+        let told = Told::new(&Known::default(), &Live::default(), None);
+        let mut metrics = Metrics::default();
+        // Before the first look nobody can say that nothing is damaged.
+        assert!(!metrics.render(&told).contains("boot_files"));
+        for (second, found) in [
+            vec![mended(), RecordKind::MendedTable { copy: 2 }, rotten()],
+            vec![rotten(), rotten()],
+            vec![mended()],
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let at = Timestamp::from_second(i64::try_from(second).unwrap()).unwrap();
+            metrics.scrubbed(at, &found);
+            if second == 1 {
+                assert!(
+                    metrics
+                        .render(&told)
+                        .contains("twinhull_updater_boot_files_damaged 2\n")
+                );
+            }
+        }
+        let text = metrics.render(&told);
+        for line in [
+            "twinhull_updater_boot_files_mended_total 3\n",
+            "twinhull_updater_boot_files_damaged 0\n",
+            "twinhull_updater_boot_files_checked_timestamp_seconds 2\n",
         ] {
             assert!(text.contains(line), "{line} in:\n{text}");
         }

@@ -37,7 +37,7 @@ pub use error::InstallError;
 pub(crate) use head::HEAD;
 pub(crate) use read_back::verify_slot;
 pub use repository::Repository;
-pub use slot::{Slots, table};
+pub use slot::{Slots, mend_table, table};
 use steps::Timer;
 pub use steps::{Progress, Step};
 

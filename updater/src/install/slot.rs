@@ -2,7 +2,7 @@
 
 use std::io as std_io;
 
-use twinhull_layout::table::{Medium, SlotContent, SlotPartitions};
+use twinhull_layout::table::{Flaw, Medium, SlotContent, SlotPartitions};
 use twinhull_layout::{Slot, Table};
 use twinhull_trust::ReleaseDocument;
 
@@ -115,6 +115,25 @@ pub(super) fn assign(
         table.assign_signature(slot, &release.version);
     }
     write(io, &table)
+}
+
+/// Writes the partition table anew where one of its copies is damaged, or not where firmware looks for it: without the other one the
+/// host would not start. Gives what was wrong.
+///
+/// # Errors
+/// The disk cannot be read or written, neither copy is valid, or the medium did not take what was written.
+pub fn mend_table(io: &dyn Io) -> Result<Option<Flaw>, InstallError> {
+    let table = table(io)?;
+    let Some(flaw) = table.flaw() else {
+        return Ok(None);
+    };
+    write(io, &table)?;
+    match self::table(io)?.flaw() {
+        None => Ok(Some(flaw)),
+        Some(_) => Err(InstallError::disk("keep the partition table on the disk")(
+            std_io::Error::other("it is damaged again right after it was written"),
+        )),
+    }
 }
 
 /// Writes a table so that at each instant one copy of it is whole.

@@ -225,6 +225,11 @@ pub enum RecordKind {
         /// Why it stays so.
         reason: String,
     },
+    /// A copy of the partition table had rotted, and was written anew from the other.
+    MendedTable {
+        /// Which of the two: 1 is the one at the beginning of the disk.
+        copy: u8,
+    },
     /// Anything that an older agent does not know.
     #[serde(other)]
     Unknown,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use twinhull_trust::Hex32;
 
-use super::{ScrubError, failed, from_medium, hash};
+use super::{ScrubError, failed, from_medium, hash, names};
 
 /// Ends the name of what is known of a copy.
 const RECORD: &str = ".json";
@@ -117,12 +117,11 @@ impl Copy {
 }
 
 /// The names of the copies in `folder`; none when there is no such folder.
-pub(super) fn names(folder: &Path) -> Vec<String> {
-    let records = fs::read_dir(folder).into_iter().flatten().flatten();
-    let names = records.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names
+pub(super) fn copied(folder: &Path) -> Result<Vec<String>, ScrubError> {
+    let names = names(folder)?.into_iter();
+    Ok(names
         .filter_map(|name| name.strip_suffix(RECORD).map(ToOwned::to_owned))
-        .collect()
+        .collect())
 }
 
 fn with(path: &Path, ending: &str) -> PathBuf {

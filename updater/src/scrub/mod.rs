@@ -108,12 +108,19 @@ pub fn scrub(esp: &Path, copies: &Path) -> Vec<(String, Result<Finding, ScrubErr
             Err(error) => found.push((folder.to_owned(), Err(error))),
         }
     }
-    found.extend(LOADERS.iter().flat_map(|folder| gone(esp, copies, folder)));
-    for tidied in [tidy(esp, copies), remove_salvaged(esp)] {
-        if let Err(error) = tidied {
-            found.push((".".to_owned(), Err(error)));
+    let mut failures = Vec::new();
+    for folder in LOADERS {
+        match gone(esp, copies, folder) {
+            Ok(gone) => found.extend(gone.into_iter().map(|(path, finding)| (path, Ok(finding)))),
+            Err(error) => failures.push(error),
         }
     }
+    failures.extend(
+        [tidy(esp, copies), remove_salvaged(esp)]
+            .into_iter()
+            .filter_map(Result::err),
+    );
+    found.extend(failures.into_iter().map(|error| (".".to_owned(), Err(error))));
     found
 }
 
@@ -197,15 +204,15 @@ fn starts_host(esp: &Path, path: &str) -> bool {
 }
 
 /// The loaders that have a copy and are no longer there.
-fn gone(esp: &Path, copies: &Path, folder: &str) -> Vec<(String, Result<Finding, ScrubError>)> {
-    let kept = copy::names(&copies.join(folder));
-    let gone = kept.into_iter().filter(|name| !esp.join(folder).join(name).exists());
-    gone.map(|name| {
+fn gone(esp: &Path, copies: &Path, folder: &str) -> Result<Vec<(String, Finding)>, ScrubError> {
+    let kept = copy::copied(&copies.join(folder))?.into_iter();
+    let gone = kept.filter(|name| !esp.join(folder).join(name).exists());
+    let told = gone.map(|name| {
         let path = format!("{folder}/{name}");
         let why = format!("it is gone; its copy is {}", copies.join(&path).display());
-        (path, Ok(Finding::Damaged { why }))
-    })
-    .collect()
+        (path, Finding::Damaged { why })
+    });
+    Ok(told.collect())
 }
 
 /// Removes the copies of releases that have no file any more.
@@ -214,7 +221,7 @@ fn tidy(esp: &Path, copies: &Path) -> Result<(), ScrubError> {
         .iter()
         .map(|name| key(&format!("{ENTRIES}/{name}")))
         .collect();
-    for name in copy::names(&copies.join(ENTRIES)) {
+    for name in copy::copied(&copies.join(ENTRIES))? {
         let path = format!("{ENTRIES}/{name}");
         if !there.contains(&path) {
             Copy::at(copies, &path)?.remove()?;

@@ -285,3 +285,15 @@ fn files_of_others_are_left_alone() {
     host.put("EFI/BOOT/readme.txt", b"x");
     assert_eq!(host.scrub().len(), 2);
 }
+
+#[test]
+fn folder_of_copies_that_cannot_be_read_is_not_an_empty_one() {
+    let host = Host::new();
+    fs::remove_dir_all(host.copies()).unwrap();
+    fs::write(host.copies(), "").unwrap();
+    let found = scrub(&host.esp(), &host.copies());
+    let listing = |error: &ScrubError| matches!(error, ScrubError::File { action: "list", .. });
+    let told = found.iter().filter_map(|(_, found)| found.as_ref().err());
+    // For both folders of loaders, and for the kernel images.
+    assert_eq!(told.filter(|error| listing(error)).count(), 3);
+}

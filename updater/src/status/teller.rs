@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use sd_notify::NotifyState;
 use tokio::sync::watch;
 
 use super::{Speedometer, Told};
 use crate::control::Metrics;
 use crate::install::Progress;
-use crate::machine::{Known, Live};
+use crate::machine::{Known, Live, RecordKind};
 
 /// Least time between two accounts of the same install.
 const OFTEN: Duration = Duration::from_secs(1);
@@ -55,6 +56,11 @@ impl Teller {
     /// Another channel is followed from now on.
     pub fn follow(&self, channel: &str) {
         self.metrics.send_modify(|metrics| metrics.follow(channel));
+    }
+
+    /// The files that start this host were looked at, and this was found.
+    pub fn scrubbed(&self, at: Timestamp, found: &[RecordKind]) {
+        self.metrics.send_modify(|metrics| metrics.scrubbed(at, found));
     }
 
     /// Tells.

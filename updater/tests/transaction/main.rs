@@ -14,6 +14,7 @@ mod polling;
 mod recorder;
 mod refusals;
 mod rollout;
+mod rotten_table;
 mod script;
 mod server;
 mod turn;

@@ -100,6 +100,17 @@ pub struct Partition {
     pub label: String,
 }
 
+/// What is wrong with a partition table that can be read all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// The copy at the beginning is not valid.
+    Primary,
+    /// The copy at the end is not valid.
+    Backup,
+    /// Both are, and the disk has grown: firmware does not find the second one.
+    NotAtTheEnd,
+}
+
 /// The partition table of one disk.
 #[derive(Debug, Clone)]
 pub struct Table {
@@ -112,6 +123,8 @@ pub struct Table {
     grown: Option<Ends>,
     /// Whether the copy at the start was valid when the table was read.
     primary_valid: bool,
+    /// The same of the one at the end.
+    backup_valid: bool,
     /// Whether there is no table on the medium yet, so that the protective MBR is to be written too.
     new: bool,
 }
@@ -139,9 +152,9 @@ impl Table {
             decode(&ends, sector, Copy::Primary),
             decode(&ends, sector, Copy::Backup),
         );
-        let (disk, primary_valid) = match (primary, backup) {
-            (Ok(primary), _) => (primary, true),
-            (Err(_), Ok(backup)) => (backup, false),
+        let (primary_valid, backup_valid) = (primary.is_ok(), backup.is_ok());
+        let disk = match (primary, backup) {
+            (Ok(one), _) | (Err(_), Ok(one)) => one,
             (Err(primary), Err(backup)) => return Err(TableError::NoValidCopy { primary, backup }),
         };
         let partitions = partitions_of(&disk, sector)?;
@@ -152,6 +165,7 @@ impl Table {
             ends,
             grown,
             primary_valid,
+            backup_valid,
             new: false,
         })
     }
@@ -184,6 +198,7 @@ impl Table {
             ends,
             grown: None,
             primary_valid: true,
+            backup_valid: true,
             new: true,
         };
         table.check_extents(&table.ends)?;
@@ -200,6 +215,18 @@ impl Table {
     #[must_use]
     pub fn primary_was_valid(&self) -> bool {
         self.primary_valid
+    }
+
+    /// What was wrong with one of the two copies when the table was read. If something was, writing repairs it.
+    #[must_use]
+    pub fn flaw(&self) -> Option<Flaw> {
+        if !self.primary_valid {
+            Some(Flaw::Primary)
+        } else if !self.backup_valid {
+            Some(Flaw::Backup)
+        } else {
+            self.grown.as_ref().map(|_| Flaw::NotAtTheEnd)
+        }
     }
 
     /// All partitions, by number.

@@ -271,7 +271,8 @@ pub enum Action {
     Boot {},
     /// Waits until root can log in by ssh, with a key that the guest gets as a credential.
     WaitForLogin {},
-    /// Waits for a text on the console, after the one that was waited for last in this boot.
+    /// Waits for a text on the console, after the one that was waited for last in this boot. A boot begins with `boot`, `reset`, and
+    /// the reboot that `wait-for-reboot` has waited for.
     WaitForText {
         /// The text.
         text: String,
@@ -333,9 +334,8 @@ pub enum Action {
     /// Damages the disk, of a machine that is on or off.
     Corrupt {
         /// What `offset` counts from. Partitions are found by either copy of the partition table.
-        #[serde(default = "whole_disk")]
         #[schemars(extend("x-default" = "disk"))]
-        place: Place,
+        place: Option<Place>,
         /// A file of the EFI system partition, as `/EFI/Linux/x.efi`, instead of `place`.
         file: Option<String>,
         /// The first byte. A negative number counts from the end of `place`.
@@ -425,10 +425,6 @@ pub enum Action {
         #[schemars(extend("x-default" = "1"))]
         answered: u64,
     },
-}
-
-fn whole_disk() -> Place {
-    Place::Disk
 }
 
 fn one() -> u64 {

@@ -3,10 +3,12 @@
 pub mod document;
 mod expectation;
 mod names;
+mod needs;
 mod on_disk;
 mod play;
 mod reading;
 pub mod reference;
+mod sense;
 mod services;
 
 pub use play::play;

@@ -12,7 +12,7 @@ use crate::disk::{Disk, SlotContent};
 use crate::error::{Error, Result, expect};
 
 /// The most bytes that are damaged at once.
-const MOST: u64 = 1 << 30;
+pub(super) const MOST: u64 = 1 << 30;
 
 /// What a disk must be like.
 #[derive(Debug, Clone, Copy)]
@@ -88,9 +88,7 @@ impl Spot<'_> {
         let file = File::options().read(true).write(true).open(path).map_err(failed)?;
         let size = file.metadata().map_err(failed)?.len();
         let start = if let Some(name) = self.file {
-            let offset = u64::try_from(self.offset)
-                .map_err(|_| Error::Expectation(format!("the offset in {name} counts from its beginning")))?;
-            Disk::open(path, arch)?.place_in_esp_file(name, offset)?
+            Disk::open(path, arch)?.place_in_esp_file(name, self.offset.unsigned_abs())?
         } else {
             let range = self.range(path, arch, size)?;
             range.start + self.within(range.end - range.start)?

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use twinhull_layout::Arch;
 
-use super::document::{self, Action, Expectation};
+use super::document::{self, Action, Expectation, Place};
 use super::names::Names;
 use super::on_disk::{Spot, Wanted};
 use super::reading::{Step, Written};
@@ -22,6 +22,9 @@ use crate::ports;
 use crate::scenario::{Hardware, Host, Stage, copy_sparse};
 use crate::servers::http_client::{self, Method};
 use crate::servers::seen_by_guest;
+
+/// Bytes of a MiB. Sizes in a scenario are far from where their bytes could not be counted.
+const MIB: u64 = 1 << 20;
 
 /// Plays `written`; machines that name no image of their own get `image`.
 pub async fn play(stage: Rc<Stage>, written: Rc<Written>, image: Option<PathBuf>) -> Result<()> {
@@ -72,6 +75,9 @@ impl<'a> Play<'a> {
         let mut names = Names::default();
         names.set("key", stage.public_key().trim());
         names.set("work", stage.artefacts().work().to_string_lossy());
+        let efi = stage.artefacts().arch().efi();
+        names.set("efi", efi);
+        names.set("EFI", efi.to_ascii_uppercase());
         let mut addresses = BTreeMap::new();
         for (name, _) in &written.services {
             let address = ports::free()?;
@@ -131,18 +137,7 @@ impl<'a> Play<'a> {
         image: Option<&Path>,
     ) -> Result<Actor> {
         let arch = machine.arch.unwrap_or(self.stage.artefacts().arch());
-        let given = match (&machine.image, &machine.release) {
-            (Some(path), _) => self.written.folder.join(path),
-            (None, Some(version)) => match &machine.product {
-                Some(product) => self.artefacts(arch)?.image_of(product, version)?.disk,
-                None => self.artefacts(arch)?.image(version)?.disk,
-            },
-            (None, None) => image.map(Path::to_owned).ok_or_else(|| {
-                Error::Expectation(format!(
-                    "machine {name} has no `image`, and none is on the command line"
-                ))
-            })?,
-        };
+        let given = self.written.disk_of(name, machine, self.stage.artefacts(), image)?;
         let mut credentials = Vec::new();
         let mut lines = String::new();
         if !machine.files.is_empty() {
@@ -276,6 +271,8 @@ impl<'a> Play<'a> {
                 repeat,
             } => {
                 let address = self.service(service)?.address;
+                // One that is asked again may hang as long as any, and not use up all the time.
+                let each = if *repeat { limit.min(http_client::USUAL) } else { limit };
                 let path = fill(&self.names, path)?;
                 let body = body.as_ref().map(|body| self.names.fill_json(body)).transpose();
                 let body = body.map_err(|name| Error::Expectation(format!("${{{name}}} is used before it is kept")))?;
@@ -283,7 +280,7 @@ impl<'a> Play<'a> {
                 let mut seen = "no answer yet".to_owned();
                 let asking = async {
                     loop {
-                        match request(address, &path, body.clone(), &wanted).await {
+                        match request(address, &path, body.clone(), &wanted, each).await {
                             Ok(()) => return Ok(()),
                             Err(error) if !repeat => return Err(error),
                             Err(error) => seen = error.to_string(),
@@ -370,7 +367,11 @@ impl<'a> Play<'a> {
                 Ok(())
             }
             Action::WaitForReboot {} => {
-                actor.running(name)?.wait_for_reset(actor.resets, limit).await?;
+                let machine = actor.running(name)?;
+                machine.wait_for_reset(actor.resets, limit).await?;
+                if let Some(begin) = machine.boot_after(actor.resets) {
+                    actor.mark = actor.mark.max(begin);
+                }
                 actor.resets += 1;
                 Ok(())
             }
@@ -388,8 +389,7 @@ impl<'a> Play<'a> {
                 let (mark, before) = (machine.console().position(), machine.resets());
                 machine.reset().await?;
                 machine.wait_for_reset(before, limit).await?;
-                let resets = machine.resets();
-                (actor.mark, actor.resets) = (mark, resets);
+                (actor.mark, actor.resets) = (mark, machine.resets());
                 Ok(())
             }
             Action::ExpectCrashes {} => {
@@ -425,11 +425,11 @@ impl<'a> Play<'a> {
                 damage,
             } => {
                 make_disk(actor).await?;
-                let file = file.as_deref();
-                let (place, offset, bytes) = (*place, *offset, *bytes);
+                let file = file.as_ref().map(|file| fill(names, file)).transpose()?;
+                let (offset, bytes) = (*offset, *bytes);
                 let spot = Spot {
-                    place,
-                    file,
+                    place: place.unwrap_or(Place::Disk),
+                    file: file.as_deref(),
                     offset,
                     bytes,
                 };
@@ -443,7 +443,7 @@ impl<'a> Play<'a> {
                 make_disk(actor).await?;
                 let failed = |source| Error::file("enlarge the disk", &actor.disk, source);
                 let file = File::options().write(true).open(&actor.disk).map_err(failed)?;
-                let size = file.metadata().map_err(failed)?.len() + (mib << 20);
+                let size = file.metadata().map_err(failed)?.len() + mib * MIB;
                 match actor.machine.as_ref().filter(|machine| machine.is_on()) {
                     Some(machine) => machine.grow_disk(size).await,
                     None => file.set_len(size).map_err(failed),
@@ -488,7 +488,7 @@ async fn make_disk(actor: &Actor) -> Result<()> {
     let failed = |source| Error::file("enlarge the disk", &actor.disk, source);
     let file = File::options().write(true).open(&actor.disk).map_err(failed)?;
     let size = file.metadata().map_err(failed)?.len();
-    match actor.size_mib.map(|mib| mib << 20) {
+    match actor.size_mib.map(|mib| mib * MIB) {
         Some(wanted) if wanted < size => Err(Error::Expectation(format!(
             "the image has {} MiB, more than the {} of `disk`",
             size >> 20,
@@ -522,9 +522,10 @@ async fn request(
     path: &str,
     body: Option<serde_json::Value>,
     wanted: &Expectation,
+    limit: Duration,
 ) -> Result<()> {
     let method = if body.is_some() { Method::Post } else { Method::Get };
-    let (status, answer) = http_client::request(address, method, path, body).await?;
+    let (status, answer) = http_client::request(address, method, path, body, limit).await?;
     wanted
         .check(&String::from_utf8_lossy(&answer), status.into(), 200)
         .map_err(|wrong| Error::Expectation(format!("{path} gave {wrong}")))

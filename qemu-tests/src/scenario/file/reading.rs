@@ -7,6 +7,7 @@ use twinhull_config::{ConfigError, Part, Parts};
 
 use super::document::{Action, Common, Head, Machine, Names, Service};
 use super::names;
+use super::sense::is_name;
 use crate::scenario::stage::MEMORY;
 
 /// A scenario that was written in a file.
@@ -58,7 +59,7 @@ impl Written {
             services.push((name, part.read()?));
         }
         let list = parts.take_list("step")?;
-        let Head { about, machine } = parts.read()?;
+        let Head { about, machine } = parts.read_beside(&["service", "step"])?;
         let machine = completed(&machine, text, path)?;
         let check = Check {
             path,
@@ -212,17 +213,8 @@ impl Check<'_> {
             if taken.contains(name) {
                 return Err(self.wrong(line, format!("`{name}` is a machine and a service")));
             }
-            if machine.image.is_some() && machine.release.is_some() {
-                return Err(self.wrong(
-                    line,
-                    format!("machine {name} has an `image` and a `release`: one of them"),
-                ));
-            }
-            if machine.product.is_some() && machine.release.is_none() {
-                return Err(self.wrong(line, format!("machine {name} has a `product` and no `release` of it")));
-            }
-            if machine.processors == Some(0) || machine.memory.is_some_and(|memory| memory < 128) {
-                return Err(self.wrong(line, format!("machine {name} needs a processor and 128 MiB at least")));
+            if let Some(wrong) = machine.nonsense() {
+                return Err(self.wrong(line, format!("machine {name} {wrong}")));
             }
         }
         if self.machines.is_empty() {
@@ -238,14 +230,14 @@ impl Check<'_> {
                 format!("`{name}` cannot name a service: small letters, digits and `-` can"),
             ));
         }
+        if let Some(wrong) = service.nonsense() {
+            return Err(self.wrong(line, wrong));
+        }
         match service {
             Service::Lock { etcd: Some(etcd), .. } => {
                 self.has_service(line, etcd, "service of kind `etcd`", |service| {
                     matches!(service, Service::Etcd {})
                 })
-            }
-            Service::Command { command, .. } if command.is_empty() => {
-                Err(self.wrong(line, "`command` names no program"))
             }
             _ => Ok(()),
         }
@@ -266,6 +258,9 @@ impl Check<'_> {
                 return Err(self.wrong(line, "this step has to do with no machine: leave `on` out"));
             }
             Some(Names::One(name)) => vec![name],
+            Some(Names::Several(names)) if names.is_empty() => {
+                return Err(self.wrong(line, "`on` names no machine"));
+            }
             Some(Names::Several(names)) => names,
         };
         let machines: Vec<String> = self.machines.keys().cloned().collect();
@@ -274,7 +269,10 @@ impl Check<'_> {
                 return Err(self.unknown(line, "machine", name, &machines));
             }
         }
-        self.action_makes_sense(line, &action)?;
+        if let Some(wrong) = action.nonsense() {
+            return Err(self.wrong(line, wrong));
+        }
+        self.action_leads_somewhere(line, &on, &action)?;
         Ok(Step {
             line,
             about,
@@ -284,7 +282,8 @@ impl Check<'_> {
         })
     }
 
-    fn action_makes_sense(&self, line: usize, action: &Action) -> Result<(), ConfigError> {
+    /// The services and machines of `action`, which is done to the machines `on`, are such as it needs.
+    fn action_leads_somewhere(&self, line: usize, on: &[String], action: &Action) -> Result<(), ConfigError> {
         match action {
             Action::Stop { service } | Action::Start { service } | Action::Request { service, .. } => {
                 self.has_service(line, service, "service", |_| true)
@@ -309,22 +308,16 @@ impl Check<'_> {
                     None => Err(self.wrong(line, "say which `service`: there is not exactly one of kind `releases`")),
                 }
             }
-            Action::SetClock { to } => match to.parse::<jiff::civil::DateTime>() {
-                Ok(_) => Ok(()),
-                Err(error) => Err(self.wrong(line, format!("`to` is no time: {error}"))),
-            },
-            Action::ExpectDisk { intact, damaged, .. } => {
-                match intact
-                    .iter()
-                    .chain(damaged)
-                    .find(|slot| !matches!(slot.as_str(), "a" | "b"))
-                {
-                    Some(slot) => Err(self.wrong(line, format!("`{slot}` is no slot: `a` or `b`"))),
+            Action::Picture { .. } => {
+                let blind = |name: &&String| {
+                    self.machines
+                        .get(*name)
+                        .is_none_or(|machine| machine.display != Some(true))
+                };
+                match on.iter().find(blind) {
+                    Some(name) => Err(self.wrong(line, format!("machine {name} has no `display`"))),
                     None => Ok(()),
                 }
-            }
-            Action::Picture { name } if !is_name(name) => {
-                Err(self.wrong(line, "a picture's name has small letters, digits and `-`"))
             }
             _ => Ok(()),
         }
@@ -345,25 +338,50 @@ impl Check<'_> {
         Err(self.unknown(line, what, name, &known))
     }
 
-    /// Every `${NAME}` is one that something in the file makes.
+    /// Every `${NAME}` is one that something in the file makes, and what a step keeps is used by that step or later.
     fn names_lead_somewhere(&self, text: &str, steps: &[Step]) -> Result<(), ConfigError> {
-        let mut known = vec!["key".to_owned(), "work".to_owned()];
+        let mut known = ["key", "work", "efi", "EFI"].map(ToOwned::to_owned).to_vec();
         for (service, _) in self.services {
             known.extend(["port", "url", "folder"].map(|what| format!("{service}.{what}")));
         }
         for (name, machine) in self.machines {
             known.extend(machine.ports.keys().map(|port| format!("{name}.{port}")));
         }
-        for step in steps {
+        let mut kept: BTreeMap<String, usize> = BTreeMap::new();
+        for (number, step) in steps.iter().enumerate() {
             if let Action::Run { save: Some(save), .. } = &step.action {
-                known.extend(step.on.iter().map(|machine| format!("{machine}.{save}")));
+                for machine in &step.on {
+                    kept.entry(format!("{machine}.{save}")).or_insert(number);
+                }
             }
         }
+        let heads_step = |line: &str| line.trim_start().starts_with("[[step]]");
+        // Steps that are written otherwise than with headings have no lines of their own.
+        let headed = text.lines().filter(|line| heads_step(line)).count() == steps.len();
+        // The number of the step in which a line stands; machines and services are made before all of them.
+        let mut present = None;
+        let mut begun = 0;
         for (at, line) in text.lines().enumerate() {
+            if heads_step(line) {
+                present = Some(begun);
+                begun += 1;
+            } else if line.starts_with("[machine.") || line.starts_with("[service.") {
+                present = None;
+            }
             // A comment may speak of names without meaning one.
             let content = if line.trim_start().starts_with("# ") { "" } else { line };
-            if let Some(name) = names::used(content).find(|&name| !known.iter().any(|known| known == name)) {
-                return Err(self.unknown(at + 1, "text", &format!("${{{name}}}"), &in_marks(&known)));
+            for name in names::used(content).filter(|&name| !known.iter().any(|known| known == name)) {
+                match kept.get(name) {
+                    Some(number) if !headed || present.is_some_and(|present| *number <= present) => {}
+                    Some(_) => {
+                        let line = at + 1;
+                        return Err(self.wrong(line, format!("${{{name}}} is used before a step keeps it")));
+                    }
+                    None => {
+                        let known: Vec<_> = known.iter().chain(kept.keys()).cloned().collect();
+                        return Err(self.unknown(at + 1, "text", &format!("${{{name}}}"), &in_marks(&known)));
+                    }
+                }
             }
         }
         Ok(())
@@ -372,11 +390,6 @@ impl Check<'_> {
 
 fn in_marks(names: &[String]) -> Vec<String> {
     names.iter().map(|name| format!("${{{name}}}")).collect()
-}
-
-fn is_name(text: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    !text.is_empty() && text.len() <= 32 && text.bytes().all(allowed)
 }
 
 #[cfg(test)]
@@ -488,6 +501,79 @@ mod tests {
         assert!(
             error.contains("boots.toml:") && error.contains("a number of slots"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn steps_that_could_not_fail_or_not_be_done_are_refused() {
+        for (step, why) in [
+            ("do = \"run\"\ncommand = \"x\"\non = []", "`on` names no machine"),
+            (
+                "do = \"run\"\ncommand = \"x\"\nexpect.json_lacks = [\"a/b\"]",
+                "begins with `/`",
+            ),
+            (
+                "do = \"run\"\ncommand = \"x\"\nexpect.json = { \"a\" = 1 }",
+                "begins with `/`",
+            ),
+            (
+                "do = \"run\"\ncommand = \"x\"\nexpect.contains = [\"\"]",
+                "contains the empty one",
+            ),
+            ("do = \"expect\"\ntext = \"x\"\nexpect = {}", "expects nothing"),
+            ("do = \"expect\"\ntext = \"x\"\nexpect.status = 1", "has no `status`"),
+            ("do = \"expect-disk\"", "looks at nothing"),
+            ("do = \"expect-disk\"\nintact = [\"c\"]", "`c` is no slot"),
+            ("do = \"corrupt\"\nbytes = 0", "`bytes` must be"),
+            ("do = \"corrupt\"\nplace = \"esp\"\nfile = \"/a\"", "one of them"),
+            ("do = \"corrupt\"\nfile = \"/a\"\noffset = -1", "from its beginning"),
+            ("do = \"grow-disk\"\nmib = 17592186044416", "`mib` must be"),
+            ("do = \"grow-disk\"\nmib = 0", "`mib` must be"),
+            ("do = \"set-clock\"\nto = \"tomorrow\"", "`to` is no time"),
+            ("do = \"picture\"\nname = \"up\"", "has no `display`"),
+            (
+                "do = \"run\"\ncommand = \"${host.id}\"\n[[step]]\ndo = \"run\"\ncommand = \"id\"\nsave = \"id\"",
+                "before a step keeps it",
+            ),
+        ] {
+            let error = error(&format!("[[step]]\n{step}\n"));
+            assert!(error.contains(why), "{step}: {error}");
+        }
+    }
+
+    #[test]
+    fn machines_and_services_that_cannot_be_are_refused() {
+        let step = "[[step]]\ndo = \"boot\"\n";
+        for (part, why) in [
+            ("[machine.other]\nports = { web = 0 }", "port 0"),
+            ("[machine.other]\ndisk = 17592186044416", "16 TiB"),
+            ("[machine.other]\nfiles.\"etc/a\" = \"1\"", "not absolute"),
+            ("[machine.other]\nfiles.\"/etc/a b\" = \"1\"", "white space"),
+            ("[machine.other]\nfiles.\"/etc/a%b\" = \"1\"", "white space"),
+            ("[service.x]\nkind = \"command\"\ncommand = []", "no program"),
+            (
+                "[service.x]\nkind = \"command\"\ncommand = [\"x\"]\nfiles.\"../x\" = \"\"",
+                "no plain name",
+            ),
+            (
+                "[machine.other]\ncredentials.a = \"${host.id}\"\n[[step]]\ndo = \"run\"\ncommand = \"id\"\non = \"host\"\nsave = \"id\"",
+                "before a step keeps it",
+            ),
+        ] {
+            let error = error(&format!("{part}\n{step}"));
+            assert!(error.contains(why), "{part}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_another_name_is_answered_with_all_that_a_file_may_have() {
+        assert_eq!(
+            error("[[steps]]\ndo = \"boot\"\n"),
+            "boots.toml:6: unknown key `steps`; did you mean `step`?"
+        );
+        assert_eq!(
+            error("[[step]]\ndo = \"boto\"\n"),
+            "boots.toml:7: unknown word `boto`; did you mean `boot`?"
         );
     }
 

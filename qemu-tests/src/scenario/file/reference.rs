@@ -34,7 +34,8 @@ A scenario is a TOML file: machines, services beside them, and steps that are do
 anything is booted; `twinhull-qemu check boots.toml` does no more than that.
 
 **Names.** `${SERVICE.port}`, `${SERVICE.url}`, `${MACHINE.PORT}` and what steps keep (`save`) may stand in any text of credentials, files,
-services and steps; `${key}` is the public ssh key with which the guests are reached, `${work}` the folder given by `--work`. `$${`
+services and steps; `${key}` is the public ssh key with which the guests are reached, `${work}` the folder given by `--work`, and
+`${efi}` and `${EFI}` are what the architecture is called in the names of UEFI files (`x64` and `X64`). `$${`
 stands for `${` itself.
 Paths count from the folder of the scenario file.
 

@@ -175,7 +175,7 @@ impl Surroundings<'_> {
             }
             Service::Lock { groups, etcd } => {
                 ready = Some("/readyz".to_owned());
-                let config = self.lock_config(name, groups, etcd.as_deref())?;
+                let config = self.lock_config(groups, etcd.as_deref())?;
                 let path = file("lock.toml", &config)?;
                 let arguments = vec!["serve".into(), "--config".into(), path.into_os_string()];
                 (self.stage.artefacts().program("twinhull-lock")?, arguments)
@@ -246,7 +246,7 @@ impl Surroundings<'_> {
     }
 
     /// What the reboot lock is told.
-    fn lock_config(&self, name: &str, groups: &BTreeMap<String, Group>, etcd: Option<&str>) -> Result<String> {
+    fn lock_config(&self, groups: &BTreeMap<String, Group>, etcd: Option<&str>) -> Result<String> {
         let store = match etcd {
             Some(etcd) => {
                 let url = fill(self.names, &format!("http://127.0.0.1:${{{etcd}.port}}"))?;
@@ -257,8 +257,7 @@ impl Surroundings<'_> {
                 Value::from(self.private.join("lock.redb").to_string_lossy())
             ),
         };
-        let socket = self.stage.socket(&format!("{name}.admin"));
-        let socket = Value::from(socket.to_string_lossy());
+        let socket = Value::from(self.stage.socket().to_string_lossy());
         let mut config = format!(
             "listen = \"{}\"\nplain_http = true\n{store}\n[admin]\nsocket = {socket}\n",
             self.address
