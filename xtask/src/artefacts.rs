@@ -71,10 +71,10 @@ const SIGNED: Image = Image {
 const CONTAINERS: &str = "1.5.0";
 
 /// The scenarios that have container images. None of them belongs to every run.
-const WITH_CONTAINERS: [&str; 4] = ["containers", "fleet", "fleet_dies", "fleet_etcd"];
+const WITH_CONTAINERS: [&str; 5] = ["containers", "fleet", "fleet_dies", "fleet_goes_on", "fleet_etcd"];
 
 /// The scenarios that have hosts of the role `control`. None of them belongs to every run.
-const WITH_CONTROL: [&str; 1] = ["fleet_etcd"];
+const WITH_CONTROL: [&str; 2] = ["control", "fleet_etcd"];
 
 /// Which scenarios to run, and how.
 #[derive(Args)]

@@ -36,7 +36,7 @@ impl Written {
                 Firmware::find_secure(arch)?;
             }
         }
-        for (_, service) in &self.services {
+        for (name, service) in &self.services {
             match service {
                 Service::Releases { repository, keys } => {
                     if repository.is_none() {
@@ -50,7 +50,15 @@ impl Written {
                 Service::Etcd {} => drop(tools::program("etcd")?),
                 Service::Registry { .. } => drop(tools::program("docker-registry")?),
                 Service::Balancer { .. } => drop(tools::program("haproxy")?),
-                Service::Command { .. } | Service::Client { .. } => {}
+                Service::Command { command, .. } => {
+                    // One with a slash is found from the folder of the scenario, and may be made of names.
+                    let program = command.first().filter(|program| !program.contains(['/', '$']));
+                    if let Some(program) = program.filter(|program| tools::find(program).is_none()) {
+                        let why = format!("service {name} of {}.toml: there is no program {program}", self.name);
+                        return Err(Error::Usage(why));
+                    }
+                }
+                Service::Client { .. } => {}
             }
         }
         Ok(())

@@ -376,7 +376,9 @@ impl<'a> Play<'a> {
                 Ok(())
             }
             Action::WaitUntilOff {} => {
-                let machine = actor.running(name)?.clone();
+                // It may have been quicker than the steps before this one.
+                let machine = actor.machine.clone();
+                let machine = machine.ok_or_else(|| Error::Expectation(format!("machine {name} was never on")))?;
                 machine.wait_until_off(limit).await
             }
             Action::ShutDown {} => actor.running(name)?.shut_down_within(limit).await,
