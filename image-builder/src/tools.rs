@@ -4,6 +4,7 @@
 
 pub mod apt;
 pub mod binfmt;
+mod confined;
 pub mod cp;
 pub mod depmod;
 pub mod dpkg;
@@ -15,6 +16,7 @@ pub mod mmdebstrap;
 pub mod openssl;
 pub mod qemu_img;
 pub mod root;
+mod sealed;
 pub mod skopeo;
 pub mod systemd;
 pub mod tar;
@@ -190,14 +192,10 @@ fn command(program: &str) -> Command {
 }
 
 /// A program of the tree, run inside it, where nothing but the tree can be reached.
-fn chroot(tree: &Path, program: &str) -> Command {
-    let mut command = command("chroot");
-    command
-        .env("SYSTEMD_OFFLINE", "1")
-        .env("PATH", "/usr/sbin:/usr/bin")
-        .arg(tree)
-        .arg(program);
-    command
+fn chroot(tree: &Path, program: &str) -> Result<Command> {
+    let mut command = confined::confined(tree, program).doing("enter", tree)?;
+    command.env("SYSTEMD_OFFLINE", "1");
+    Ok(command)
 }
 
 /// Where a program is: in `PATH` or one of the folders for system programs.

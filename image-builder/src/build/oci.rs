@@ -3,8 +3,10 @@
 //! Specifications: OCI image layout, image index, image manifest, and layer filesystem changeset (whiteouts), version 1.
 //! Every blob is hashed before it is used; what the image says about running it (its configuration) is of no use here.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
@@ -159,8 +161,8 @@ impl Descriptor {
 /// Unpacks one layer over `tree`, an absolute path without links.
 fn apply(log: &Log, layer: &Path, tree: &Path) -> Result<()> {
     let names = tar::list(log, layer)?;
-    for name in names.lines() {
-        let name = Path::new(name.trim_start_matches("./"));
+    for name in &names {
+        let name = name.strip_prefix(".").unwrap_or(name);
         if name
             .components()
             .any(|part| !matches!(part, Component::Normal(_) | Component::CurDir))
@@ -171,7 +173,8 @@ fn apply(log: &Log, layer: &Path, tree: &Path) -> Result<()> {
             )));
         }
         let folder = tree.join(name.parent().unwrap_or(Path::new("")));
-        // Through a link of an earlier layer, a file could land outside the tree, on this very host.
+        // Through a link of an earlier layer, what is removed could lie outside the tree, on this very host. What is written could
+        // not, since tar sees nothing but the tree; here it gets a clear word.
         match folder.canonicalize() {
             Ok(real) if real.starts_with(tree) => {}
             Err(error) if error.kind() == ErrorKind::NotFound && !leaves(tree, name) => continue,
@@ -182,21 +185,21 @@ fn apply(log: &Log, layer: &Path, tree: &Path) -> Result<()> {
                 )));
             }
         }
-        let Some(file) = name.file_name().and_then(|name| name.to_str()) else {
+        let Some(file) = name.file_name().map(OsStr::as_bytes) else {
             continue;
         };
-        if file == OPAQUE {
+        if file == OPAQUE.as_bytes() {
             for entry in fs::read_dir(&folder).doing("list", &folder)? {
                 remove(&entry.doing("list", &folder)?.path())?;
             }
-        } else if let Some(hidden) = file.strip_prefix(WHITEOUT) {
-            if matches!(hidden, "" | "." | "..") {
+        } else if let Some(hidden) = file.strip_prefix(WHITEOUT.as_bytes()) {
+            if matches!(hidden, b"" | b"." | b"..") {
                 return Err(Error::Content(format!(
                     "a layer of the image removes {}",
                     name.display()
                 )));
             }
-            remove(&folder.join(hidden))?;
+            remove(&folder.join(OsStr::from_bytes(hidden)))?;
         }
     }
     tar::unpack_layer(log, layer, tree, WHITEOUT)
@@ -250,19 +253,22 @@ fn wrong(layout: &Path, problem: &str) -> Error {
 }
 
 #[cfg(test)]
+mod attacks;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::{Value, json};
     use sha2::{Digest, Sha256};
     use std::process::Command;
 
-    struct Layout {
+    pub(super) struct Layout {
         folder: tempfile::TempDir,
-        layers: Vec<Value>,
+        pub(super) layers: Vec<Value>,
     }
 
     impl Layout {
-        fn new() -> Self {
+        pub(super) fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             fs::create_dir_all(folder.path().join("oci/blobs/sha256")).unwrap();
             Self {
@@ -271,11 +277,11 @@ mod tests {
             }
         }
 
-        fn path(&self) -> PathBuf {
+        pub(super) fn path(&self) -> PathBuf {
             self.folder.path().join("oci")
         }
 
-        fn add(&self, media_type: &str, content: &[u8]) -> Value {
+        pub(super) fn add(&self, media_type: &str, content: &[u8]) -> Value {
             let hash = hex::encode(Sha256::digest(content));
             fs::write(self.path().join("blobs/sha256").join(&hash), content).unwrap();
             json!({ "mediaType": media_type, "digest": format!("sha256:{hash}"), "size": content.len() })
@@ -305,7 +311,7 @@ mod tests {
             self
         }
 
-        fn unpacked(&self) -> Result<PathBuf> {
+        pub(super) fn unpacked(&self) -> Result<PathBuf> {
             let manifest = json!({ "schemaVersion": 2, "layers": self.layers });
             let mut ours = self.add(
                 "application/vnd.oci.image.manifest.v1+json",

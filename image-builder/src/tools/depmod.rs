@@ -7,5 +7,5 @@ use crate::error::Result;
 
 /// Writes `modules.dep` and its companions for the kernel `release` of the tree.
 pub fn run(log: &Log, tree: &Path, release: &str) -> Result<()> {
-    log.run("indexing kernel modules", chroot(tree, "depmod").arg(release))
+    log.run("indexing kernel modules", chroot(tree, "depmod")?.arg(release))
 }

@@ -10,7 +10,7 @@ use crate::error::Result;
 pub fn preset_all(log: &Log, tree: &Path) -> Result<()> {
     log.run(
         "enabling units",
-        chroot(tree, "systemctl").args(["--preset-mode=full", "preset-all"]),
+        chroot(tree, "systemctl")?.args(["--preset-mode=full", "preset-all"]),
     )
 }
 
@@ -27,5 +27,5 @@ pub fn unit_exists(tree: &Path, unit: &str) -> bool {
 
 /// Creates the system users and groups that packages ask for and that are not there yet.
 pub fn sysusers(log: &Log, tree: &Path) -> Result<()> {
-    log.run("creating system users", &mut chroot(tree, "systemd-sysusers"))
+    log.run("creating system users", &mut chroot(tree, "systemd-sysusers")?)
 }

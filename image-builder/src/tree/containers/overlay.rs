@@ -2,8 +2,10 @@
 //!
 //! Specifications: OCI image layer filesystem changeset (whiteouts); Documentation/filesystems/overlayfs.rst.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use nix::sys::stat::{Mode, SFlag, mknod};
@@ -81,10 +83,10 @@ enum Mark {
 }
 
 /// The marks among the names of an archive. All names must be paths below the root.
-fn marks(names: &str) -> Result<Vec<Mark>> {
+fn marks(names: &[PathBuf]) -> Result<Vec<Mark>> {
     let mut marks = Vec::new();
-    for name in names.lines() {
-        let path = Path::new(name.trim_start_matches("./"));
+    for name in names {
+        let path = name.strip_prefix(".").unwrap_or(name);
         let wrong = || {
             Error::Content(format!(
                 "a layer of a container image names {}, which is no path in it",
@@ -96,15 +98,16 @@ fn marks(names: &str) -> Result<Vec<Mark>> {
             return Err(wrong());
         }
         let folder = path.parent().unwrap_or(Path::new(""));
-        match path.file_name().and_then(|name| name.to_str()) {
-            Some(OPAQUE) => marks.push(Mark::Hides(folder.to_owned())),
-            Some(file) => match file.strip_prefix(WHITEOUT) {
-                Some("" | "." | "..") => return Err(wrong()),
-                // Marks of aufs that mean nothing here.
-                Some(aufs) if aufs.starts_with(WHITEOUT) => {}
-                Some(hidden) => marks.push(Mark::Removes(folder.join(hidden))),
-                None => {}
-            },
+        let file = path.file_name().unwrap_or_default().as_bytes();
+        if file == OPAQUE.as_bytes() {
+            marks.push(Mark::Hides(folder.to_owned()));
+            continue;
+        }
+        match file.strip_prefix(WHITEOUT.as_bytes()) {
+            Some(b"" | b"." | b"..") => return Err(wrong()),
+            // Marks of aufs that mean nothing here.
+            Some(aufs) if aufs.starts_with(WHITEOUT.as_bytes()) => {}
+            Some(hidden) => marks.push(Mark::Removes(folder.join(OsStr::from_bytes(hidden)))),
             None => {}
         }
     }
@@ -120,15 +123,19 @@ fn apply(mark: &Mark, diff: &Path) -> Result<()> {
             (path, folder)
         }
     };
-    fs::create_dir_all(&folder).doing("make the folder", &folder)?;
-    // Through a link of the layer, a mark could land outside of it, on this very host.
-    let real = folder.canonicalize().doing("find", &folder)?;
-    if !real.starts_with(diff.canonicalize().doing("find", diff)?) {
+    // Through a link of the layer, a mark could land outside of it, on this very host, with the folders that it needs.
+    let there = folder
+        .ancestors()
+        .find(|above| above.symlink_metadata().is_ok())
+        .unwrap_or(diff);
+    let diff = diff.canonicalize().doing("find", diff)?;
+    if !there.canonicalize().is_ok_and(|real| real.starts_with(&diff)) {
         return Err(Error::Content(format!(
             "a layer of a container image marks {} through a link that leads out of it",
             path.display()
         )));
     }
+    fs::create_dir_all(&folder).doing("make the folder", &folder)?;
     match mark {
         Mark::Hides(_) => xattr::set(&folder, c"trusted.overlay.opaque", b"y").doing("mark as opaque", &folder),
         // A layer that removes a path and brings it again brings it.
@@ -157,13 +164,21 @@ mod tests {
 
     #[test]
     fn marks_are_found_and_paths_that_lead_out_are_refused() {
-        let names = "./\n./etc/\n./etc/.wh.old\n./var/.wh..wh..opq\n./.wh..wh.plnk\n./usr/bin/app\n";
+        let marks = |names: &[&str]| marks(&names.iter().map(PathBuf::from).collect::<Vec<_>>());
+        let names = [
+            "./",
+            "./etc/",
+            "./etc/.wh.old",
+            "./var/.wh..wh..opq",
+            "./.wh..wh.plnk",
+            "./usr/bin/app",
+        ];
         assert_eq!(
-            marks(names).unwrap(),
+            marks(&names).unwrap(),
             [Mark::Removes("etc/old".into()), Mark::Hides("var".into())]
         );
         for bad in ["../x", "a/../../x", "/etc/passwd", "a/.wh..", "a/.wh..."] {
-            assert!(marks(bad).is_err(), "{bad}");
+            assert!(marks(&[bad]).is_err(), "{bad}");
         }
     }
 
@@ -171,7 +186,12 @@ mod tests {
     fn mark_through_a_link_never_leaves_the_layer() {
         let (diff, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::os::unix::fs::symlink(outside.path(), diff.path().join("way")).unwrap();
-        for mark in [Mark::Removes("way/x".into()), Mark::Hides("way".into())] {
+        for mark in [
+            Mark::Removes("way/x".into()),
+            Mark::Removes("way/new/x".into()),
+            Mark::Hides("way".into()),
+            Mark::Hides("way/new/newer".into()),
+        ] {
             let error = apply(&mark, diff.path()).unwrap_err().to_string();
             assert!(error.contains("leads out of it"), "{error}");
         }
