@@ -18,7 +18,7 @@ mod mirrors;
 mod oci;
 pub mod packages;
 mod record;
-mod resolve;
+pub(crate) mod resolve;
 mod root;
 mod sparse;
 pub(crate) mod view;
@@ -142,9 +142,11 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Built> {
         mirror: options.mirror.clone(),
         security_mirror: options.security_mirror.clone(),
         fetch: indices::Fetch::Never,
+        init: Some(options.init.clone()),
+        trust_root: Some(options.trust_root.clone()),
+        // Opened below, once: a token may ask for something each time.
+        keys: None,
     })?;
-    preflight::file(&options.init, "--init")?;
-    preflight::file(&options.trust_root, "--trust-root")?;
     preflight::root()?;
     let keys = (options.keys.as_deref())
         .map(|keys| BuildKeys::open(keys, options.signatures.as_deref()))
@@ -179,11 +181,18 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Built> {
     preflight::room((!cached).then_some(options.cache.as_path()), &options.output)?;
     let built = steps(&context, progress)?;
     let record = Record::of(&built.files)?;
-    let key = inputs::key(&context, &entry)?;
+    let comparable = inputs::comparable(&context, &entry)?;
     if options.no_cache {
-        compare(&context, &key, &record)?;
+        let step = progress.step("compare", "compare with the build from the cache");
+        step.done(compare(
+            Record::read(&options.cache, &comparable)?.as_ref(),
+            &record,
+            &options.output,
+        )?);
     }
-    record.keep(&options.cache, &key)?;
+    for key in [inputs::key(&context, &entry)?, comparable] {
+        record.keep(&options.cache, &key)?;
+    }
     Ok(built)
 }
 
@@ -227,16 +236,17 @@ fn unchanged(context: &Context<'_>, entry: &Path, progress: &Progress) -> Result
     }))
 }
 
-/// Fails when a build without the cache gave something else than one with it.
-fn compare(context: &Context<'_>, key: &str, anew: &Record) -> Result<()> {
-    let Some(earlier) = Record::read(&context.options.cache, key)? else {
-        return Ok(());
+/// Says what came of a comparison of a build without the cache with an earlier one of the same inputs and packages; fails when they
+/// differ.
+fn compare(earlier: Option<&Record>, anew: &Record, output: &Path) -> Result<&'static str> {
+    let Some(earlier) = earlier else {
+        return Ok("nothing to compare with: no build with the cache had these inputs and packages");
     };
-    match anew.difference(&earlier) {
-        None => Ok(()),
+    match anew.difference(earlier) {
+        None => Ok("equal to the cached build"),
         Some(name) => Err(Error::Content(format!(
             "{name} was built without the cache and differs from what the same inputs gave with it; the new one is in {}",
-            context.options.output.display()
+            output.display()
         ))),
     }
 }
@@ -354,7 +364,13 @@ fn into_place(
     }
     let lock = packages.lock.to_text();
     let list = sbom::list(manifest);
-    let bill = sbom::spdx(manifest, &context.definition.suite)?;
+    let fetched: Vec<&lock::Locked> = packages.lock.root.iter().chain(&packages.lock.boot).collect();
+    let origins = sbom::Origins {
+        suite: &context.definition.suite,
+        fetched: &fetched,
+        containers: &context.definition.containers,
+    };
+    let bill = sbom::spdx(manifest, origins)?;
     for (bytes, ending) in [
         (uki, "efi"),
         (lock.as_bytes(), "lock"),
@@ -390,4 +406,29 @@ fn fits(what: &str, size: u64, budget: Size, hint: &'static str) -> Result<()> {
         budget,
         hint,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_comparison_is_told_from_an_equal_build() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.raw");
+        let record = |content: &str| {
+            fs::write(&file, content).unwrap();
+            Record::of(std::slice::from_ref(&file)).unwrap()
+        };
+        let (one, same, other) = (record("1"), record("1"), record("2"));
+        let said = |earlier| compare(earlier, &one, folder.path());
+        assert!(said(None).unwrap().starts_with("nothing to compare with"));
+        assert_eq!(said(Some(&same)).unwrap(), "equal to the cached build");
+        assert!(
+            said(Some(&other))
+                .unwrap_err()
+                .to_string()
+                .starts_with("a.raw was built")
+        );
+    }
 }

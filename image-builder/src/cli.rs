@@ -14,7 +14,7 @@ pub use repo::{InitArgs, RepoArgs, RepoCommand, RotateArgs};
 pub use rollout::{RolloutCommand, SimulateArgs};
 
 use crate::build::indices::Fetch;
-use crate::{build, publish};
+use crate::{build, cache, publish};
 
 /// Builds immutable A/B disk images from a short definition, and publishes them as signed releases.
 #[derive(Debug, Parser)]
@@ -111,7 +111,7 @@ pub struct BuildArgs {
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub output: PathBuf,
     /// The folder that keeps packages between builds
-    #[arg(long, value_name = "DIR", default_value = "/var/cache/twinhull")]
+    #[arg(long, value_name = "DIR", default_value = cache::SHARED)]
     pub cache: PathBuf,
     /// A package file to install as well; may be given several times
     #[arg(long = "deb", value_name = "FILE")]
@@ -151,9 +151,18 @@ pub struct CheckArgs {
     /// The lock file that will be built from
     #[arg(long, value_name = "FILE")]
     pub lock: Option<PathBuf>,
-    /// The folder that keeps the indices of the archives
-    #[arg(long, value_name = "DIR", default_value = "/var/cache/twinhull")]
-    pub cache: PathBuf,
+    /// The static init that will be packed
+    #[arg(long, value_name = "FILE")]
+    pub init: Option<PathBuf>,
+    /// The metadata that hosts will trust from the start
+    #[arg(long, value_name = "FILE")]
+    pub trust_root: Option<PathBuf>,
+    /// The folder of keys that will sign: each must be there and belong to its certificate
+    #[arg(long, value_name = "DIR")]
+    pub keys: Option<PathBuf>,
+    /// The folder that keeps the indices of the archives [default: /var/cache/twinhull, or ~/.cache/twinhull for those who may not write there]
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
     /// Fetch the indices anew although the cache has them
     #[arg(long, conflicts_with = "offline")]
     pub refresh: bool,
@@ -180,9 +189,9 @@ pub struct LockArgs {
     /// The lock file [default: DEFINITION with .ARCH.lock instead of .toml]
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// The folder that keeps the indices of the archives
-    #[arg(long, value_name = "DIR", default_value = "/var/cache/twinhull")]
-    pub cache: PathBuf,
+    /// The folder that keeps the indices of the archives [default: /var/cache/twinhull, or ~/.cache/twinhull for those who may not write there]
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
     /// Debian's main archive [default: the one apt of this host uses]
     #[arg(long, value_name = "URI")]
     pub mirror: Option<String>,
@@ -335,12 +344,15 @@ impl From<CheckArgs> for build::check::Request {
         Self {
             definition: args.definition,
             arch: args.arch,
-            cache: args.cache,
+            cache: cache::folder(args.cache),
             debs: args.debs,
             lock: args.lock,
             mirror: args.mirror,
             security_mirror: args.security_mirror,
             fetch,
+            init: args.init,
+            trust_root: args.trust_root,
+            keys: args.keys,
         }
     }
 }
@@ -350,7 +362,7 @@ impl From<LockArgs> for build::locking::Request {
         Self {
             definition: args.definition,
             arch: args.arch,
-            cache: args.cache,
+            cache: cache::folder(args.cache),
             output: args.output,
             mirror: args.mirror,
             security_mirror: args.security_mirror,

@@ -16,8 +16,11 @@ pub mod size;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use der::DecodePem;
 use twinhull_layout::{Arch, Product};
+use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
+use crate::bounded;
 use crate::error::{Doing, Error, Result};
 use base::{Base, Oci};
 use container::Container;
@@ -268,16 +271,18 @@ fn check(path: &Path, merged: Fragment) -> Result<Definition> {
     if !firmware.is_empty() && !components.iter().any(|component| component == FIRMWARE_COMPONENT) {
         components.push(FIRMWARE_COMPONENT.into());
     }
+    let kernels: Vec<String> = merged.kernel.package.values().cloned().collect();
     let words = [
         ("suite", std::slice::from_ref(&suite)),
         ("[distribution] components", &components),
         ("[packages] install", &merged.packages.install),
+        ("[kernel] package", &kernels),
         ("[kernel] firmware", &firmware),
     ];
     for (key, values) in words {
         if let Some(bad) = values.iter().find(|value| !is_package_name(value)) {
             return Err(wrong(format!(
-                "`{bad}` in {key} is no name of Debian: small letters, digits and +-.:"
+                "`{bad}` in {key} is no name of Debian: small letters, digits and +-. but no - at its end"
             )));
         }
     }
@@ -306,6 +311,11 @@ fn check(path: &Path, merged: Fragment) -> Result<Definition> {
     if base.is_some() && !(merged.packages.install.is_empty() && firmware.is_empty()) {
         return Err(wrong(
             "[base] is the whole tree: [packages] install and [kernel] firmware must be empty".into(),
+        ));
+    }
+    if base.is_some() && !(merged.packages.exclude.is_empty() && merged.packages.keep.is_empty()) {
+        return Err(wrong(
+            "[packages] exclude and keep are about packages while they are unpacked, and with [base] none are: name the paths in drop".into(),
         ));
     }
     for pattern in &merged.drop {
@@ -494,14 +504,15 @@ fn signature(written: fragment::Signature) -> Result<Signature, String> {
             "`{images}` in [[signature]] is no registry with or without a path, as registry.example.com/team"
         ));
     }
-    let text = std::fs::read(&key).map_err(|error| format!("the key {} cannot be read: {error}", key.display()))?;
+    let text = bounded::read(&key, openpgp::MAX_SIZE)
+        .map_err(|error| format!("the key {} cannot be read: {error}", key.display()))?;
     let sigstore = text.starts_with(b"-----BEGIN PUBLIC KEY-----");
-    if !sigstore {
-        openpgp::encoding(&key).map_err(|_| {
-            format!(
-                "{} is neither a PEM public key nor an OpenPGP public key",
-                key.display()
-            )
+    if sigstore {
+        SubjectPublicKeyInfoOwned::from_pem(&text)
+            .map_err(|error| format!("{} begins as a PEM public key and is none: {error}", key.display()))?;
+    } else {
+        openpgp::encoding(&key).map_err(|problem| {
+            format!("the key of [[signature]] must be a PEM public key or an OpenPGP public key: {problem}")
         })?;
     }
     Ok(Signature { images, key, sigstore })
@@ -552,12 +563,13 @@ fn check_sizes(disk: DiskSizes) -> Result<(), String> {
 }
 
 /// Names of packages and suites, with an architecture or a release behind a colon or slash left out on purpose:
-/// what is written here becomes an argument of another program.
+/// what is written here becomes an argument of another program. apt takes one that ends with - for a package to remove.
 fn is_package_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
         && name
             .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.:".contains(c))
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c))
+        && !name.ends_with('-')
 }
 
 #[cfg(test)]
@@ -658,6 +670,19 @@ mod tests {
             ("", "`product` is missing"),
             ("product = \"p\"\n[packages]\ninstall = [\"--rm\"]", "`--rm`"),
             (
+                "product = \"p\"\n[packages]\ninstall = [\"podman:arm64\"]",
+                "`podman:arm64`",
+            ),
+            ("product = \"p\"\n[packages]\ninstall = [\"nano-\"]", "`nano-`"),
+            (
+                "product = \"p\"\n[kernel]\npackage = { x86_64 = \"--foo bar\" }",
+                "`--foo bar` in [kernel] package",
+            ),
+            (
+                "product = \"p\"\n[base]\ntarball = \"a.toml\"\n[packages]\nkeep = [\"/usr/share/doc\"]",
+                "name the paths in drop",
+            ),
+            (
                 "product = \"p\"\n[packages]\nexclude = [\"usr/share\"]",
                 "absolute path",
             ),
@@ -685,7 +710,7 @@ mod tests {
             ),
             (
                 "product = \"p\"\n[[signature]]\nimages = \"r.example\"\nkey = \"a.toml\"",
-                "neither a PEM",
+                "a PEM public key or",
             ),
             ("product = \"p\"\n[image]\nformats = [\"vmdk\"]", "raw.zst"),
             ("product = \"p\"\n[arch.mips]\n", "a.toml:2:"),
@@ -696,6 +721,27 @@ mod tests {
             ),
         ] {
             assert!(error(text).contains(said), "{text}: {}", error(text));
+        }
+    }
+
+    #[test]
+    fn keys_of_signatures_are_read_to_their_end() {
+        // A P-256 key as `cosign` writes it.
+        let whole = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAET1qwSUGd/SqdHi1MKMYjkpwRVxkg\nJ2x7XqBR9pBR/RcFra6vVVq++GuFx+KHNmPSmA3QCyS9bXL24ketsLpZGg==\n-----END PUBLIC KEY-----\n";
+        let text = "product = \"p\"\n[[signature]]\nimages = \"r.example\"\nkey = \"k.pub\"";
+        let read = |key: &str| {
+            let folder = folder(&[("a.toml", text), ("k.pub", key)]);
+            Definition::read(&folder.path().join("a.toml"), Arch::X86_64)
+                .map(|definition| definition.signatures[0].sigstore)
+        };
+        assert!(read(whole).unwrap());
+        for spoilt in [
+            whole.replace("MFkwEw", "MFkxEw"),
+            whole.replace("-----END PUBLIC KEY-----\n", ""),
+            "-----BEGIN PUBLIC KEY-----\ngarbage\n".to_owned(),
+        ] {
+            let said = read(&spoilt).unwrap_err().to_string();
+            assert!(said.contains("begins as a PEM public key and is none"), "{said}");
         }
     }
 }

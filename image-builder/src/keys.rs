@@ -15,6 +15,7 @@ mod init;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::bounded;
 use crate::error::{Doing, Error, Result};
 use crate::sign::{Identity, authenticode, elsewhere};
 pub use init::{Made, init};
@@ -58,10 +59,8 @@ impl BuildKeys {
             if !path.exists() {
                 continue;
             }
-            if path.metadata().doing("read", &path)?.len() > MAX_ENROLMENT {
-                return Err(Error::Content(format!("{} is no enrolment file", path.display())));
-            }
-            enrolment.push((format!("{name}.auth"), fs::read(&path).doing("read", &path)?));
+            let content = bounded::read(&path, MAX_ENROLMENT).doing("read the enrolment file", &path)?;
+            enrolment.push((format!("{name}.auth"), content));
         }
         if !matches!(enrolment.len(), 0 | 3) {
             return Err(Error::Usage(format!(

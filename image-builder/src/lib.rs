@@ -1,11 +1,14 @@
 //! The image builder: a definition in, a bootable A/B disk image and a signed release out.
 
+mod bounded;
 pub mod build;
+pub mod cache;
 pub mod channel;
 pub mod cli;
 pub mod commands;
 pub mod definition;
 pub mod diff;
+mod elf;
 mod erofs;
 pub mod error;
 pub mod initramfs;

@@ -2,9 +2,15 @@
 
 use std::path::Path;
 
+use twinhull_layout::Arch;
+use twinhull_trust::Client;
+
 use crate::definition::size::{MIB, Size};
 use crate::error::{Doing, Error, Result};
-use crate::tools;
+use crate::{bounded, elf, tools};
+
+/// The longest root of trust that is read, in bytes: one with a hundred keys has a tenth of it.
+const MAX_TRUST_ROOT: u64 = 1 << 20;
 
 /// Every program of this host that a build runs, with the Debian package that brings it. Those that shape the image are not
 /// among them: they come from the packages of the build ([`crate::tools::root`]).
@@ -100,7 +106,7 @@ fn require(path: &Path, needed: Size, purpose: &'static str) -> Result<()> {
     Ok(())
 }
 
-/// Checks that a file the command line names is there, before minutes are spent.
+/// Checks that a file the command line names is there.
 pub(crate) fn file(path: &Path, option: &str) -> Result<()> {
     if path.is_file() {
         return Ok(());
@@ -109,6 +115,29 @@ pub(crate) fn file(path: &Path, option: &str) -> Result<()> {
         "{option} {}: there is no such file",
         path.display()
     )))
+}
+
+/// What is wrong with the init that the command line names, if anything: only a host at its first boot would tell.
+pub(crate) fn init(path: &Path, arch: Arch) -> Option<String> {
+    let problem = elf::check(path, arch).err()?;
+    Some(format!(
+        "--init {} cannot be the init of this image: {problem}",
+        path.display()
+    ))
+}
+
+/// What is wrong with the root of trust that the command line names, if anything: hosts with it would take no release, ever.
+/// One that has expired is none: hosts go on from it to the newest that the repository has.
+pub(crate) fn trust_root(path: &Path) -> Option<String> {
+    let problem = match (bounded::read(path, MAX_TRUST_ROOT), tempfile::tempdir()) {
+        (Err(error), _) | (_, Err(error)) => error.to_string(),
+        // As a host begins: nothing known but this.
+        (Ok(bytes), Ok(state)) => Client::open(state.path(), &bytes).err()?.to_string(),
+    };
+    Some(format!(
+        "--trust-root {} is not metadata/root.json of a release repository: {problem}",
+        path.display()
+    ))
 }
 
 #[cfg(test)]
@@ -128,7 +157,36 @@ mod tests {
 
     #[test]
     fn absent_file_names_its_option() {
-        let error = file(Path::new("/nowhere/init"), "--init").unwrap_err().to_string();
-        assert_eq!(error, "--init /nowhere/init: there is no such file");
+        let said = init(Path::new("/nowhere/init"), Arch::X86_64).unwrap();
+        assert!(
+            said.starts_with("--init /nowhere/init ") && said.contains("No such file"),
+            "{said}"
+        );
+        let said = trust_root(Path::new("/nowhere/root.json")).unwrap();
+        assert!(
+            said.starts_with("--trust-root /nowhere/root.json ") && said.contains("No such file"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn root_of_trust_must_be_signed_by_its_own_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        let (repository, keys) = (folder.path().join("repo"), folder.path().join("keys"));
+        let root = crate::repository::init_with(&repository, &keys, &twinhull_trust::Setup::default()).unwrap();
+        assert_eq!(trust_root(&root), None);
+        let text = std::fs::read_to_string(&root).unwrap();
+        for spoilt in [
+            text.replacen("\"version\":1", "\"version\":2", 1),
+            text.replacen("\"version\": 1", "\"version\": 2", 1),
+            "{}".to_owned(),
+            String::new(),
+            "x".repeat(1 << 22),
+        ] {
+            if spoilt != text {
+                std::fs::write(&root, &spoilt).unwrap();
+                assert!(trust_root(&root).is_some(), "{}", &spoilt[..spoilt.len().min(80)]);
+            }
+        }
     }
 }

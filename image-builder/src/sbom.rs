@@ -9,14 +9,27 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::build::lock::{self, Locked};
 use crate::build::manifest::{Manifest, Package};
+use crate::definition::container::Container;
 use crate::error::{Error, Result};
 
-/// The document for the build that `manifest` describes, whose packages are of the suite `suite`.
+/// Where what is in an image is from.
+#[derive(Debug, Clone, Copy)]
+pub struct Origins<'a> {
+    /// The suite of Debian.
+    pub suite: &'a str,
+    /// The packages that were fetched. Those of the manifest that are not among them came as files, or with a base.
+    pub fetched: &'a [&'a Locked],
+    /// The container images that come with the release.
+    pub containers: &'a [Container],
+}
+
+/// The document for the build that `manifest` describes.
 ///
 /// # Errors
 /// The time of the manifest cannot be.
-pub fn spdx(manifest: &Manifest, suite: &str) -> Result<String> {
+pub fn spdx(manifest: &Manifest, origins: Origins<'_>) -> Result<String> {
     let name = manifest.name();
     let created = i64::try_from(manifest.time)
         .ok()
@@ -36,9 +49,11 @@ pub fn spdx(manifest: &Manifest, suite: &str) -> Result<String> {
         "copyrightText": "NOASSERTION",
         "primaryPackagePurpose": "OPERATING-SYSTEM",
     });
-    let packages = manifest.packages.iter().enumerate();
-    let packages = packages.map(|(index, package)| describe(index, package, manifest.arch.debian(), suite));
-    let relationships = (0..manifest.packages.len()).map(|index| {
+    let arch = manifest.arch.debian();
+    let packages = (manifest.packages.iter()).map(|package| of_package(package, arch, origins));
+    let parts = packages.chain(origins.containers.iter().map(|container| of_container(container, arch)));
+    let parts: Vec<Value> = parts.enumerate().map(|(index, part)| part.to_spdx(index)).collect();
+    let relationships = (0..parts.len()).map(|index| {
         json!({
             "spdxElementId": "SPDXRef-image",
             "relationshipType": "CONTAINS",
@@ -56,7 +71,7 @@ pub fn spdx(manifest: &Manifest, suite: &str) -> Result<String> {
             "creators": [concat!("Tool: twinhull-", env!("CARGO_PKG_VERSION"))],
         },
         "documentDescribes": ["SPDXRef-image"],
-        "packages": std::iter::once(image).chain(packages).collect::<Vec<Value>>(),
+        "packages": std::iter::once(image).chain(parts).collect::<Vec<Value>>(),
         "relationships": relationships.collect::<Vec<Value>>(),
     });
     let text = serde_json::to_string_pretty(&document)
@@ -73,25 +88,71 @@ pub fn list(manifest: &Manifest) -> String {
     text
 }
 
-fn describe(index: usize, package: &Package, arch: &str, suite: &str) -> Value {
+/// One thing in an image.
+struct Part {
+    name: String,
+    version: String,
+    /// A package URL.
+    locator: String,
+}
+
+impl Part {
+    fn to_spdx(&self, index: usize) -> Value {
+        json!({
+            "SPDXID": id(index),
+            "name": self.name,
+            "versionInfo": self.version,
+            "downloadLocation": "NOASSERTION",
+            "filesAnalyzed": false,
+            "licenseConcluded": "NOASSERTION",
+            "licenseDeclared": "NOASSERTION",
+            "copyrightText": "NOASSERTION",
+            "externalRefs": [{
+                "referenceCategory": "PACKAGE-MANAGER",
+                "referenceType": "purl",
+                "referenceLocator": self.locator,
+            }],
+        })
+    }
+}
+
+/// A package with its vendor. Scanners compare versions with what that vendor has published, so nothing is called Debian's that is not.
+fn of_package(package: &Package, arch: &str, origins: Origins<'_>) -> Part {
     let Package { name, version } = package;
-    json!({
-        "SPDXID": id(index),
-        "name": name,
-        "versionInfo": version,
-        "downloadLocation": "NOASSERTION",
-        "filesAnalyzed": false,
-        "licenseConcluded": "NOASSERTION",
-        "licenseDeclared": "NOASSERTION",
-        "copyrightText": "NOASSERTION",
-        "externalRefs": [{
-            "referenceCategory": "PACKAGE-MANAGER",
-            "referenceType": "purl",
-            "referenceLocator": format!(
-                "pkg:deb/debian/{}@{}?arch={arch}&distro={suite}", escaped(name), escaped(version)
-            ),
-        }],
-    })
+    let fetched = origins.fetched.iter();
+    let archive = (fetched.copied())
+        .find(|one| one.name == *name && one.version == *version)
+        .map(|one| one.archive.as_str());
+    let what = format!("{}@{}?arch={arch}", escaped(name), escaped(version));
+    let locator = match archive {
+        Some(lock::MAIN | lock::SECURITY) => format!("pkg:deb/debian/{what}&distro={}", origins.suite),
+        Some(uri) => {
+            let host = uri.split_once("://").map_or(uri, |(_, rest)| rest);
+            let host = host.split(['/', ':']).next().unwrap_or_default();
+            format!("pkg:deb/{}/{what}&repository_url={}", escaped(host), escaped(uri))
+        }
+        None => format!("pkg:deb/{what}"),
+    };
+    Part {
+        name: name.clone(),
+        version: version.clone(),
+        locator,
+    }
+}
+
+fn of_container(container: &Container, arch: &str) -> Part {
+    let version = format!("sha256:{}", container.digest);
+    let name = container.repository.rsplit('/').next().unwrap_or_default();
+    Part {
+        locator: format!(
+            "pkg:oci/{}@{}?arch={arch}&repository_url={}",
+            escaped(name),
+            escaped(&version),
+            escaped(&container.repository)
+        ),
+        name: container.repository.clone(),
+        version,
+    }
 }
 
 /// Names may hold what an SPDX identifier may not, so packages are numbered.
@@ -126,18 +187,60 @@ mod tests {
             "product": "p", "version": "1.0.0", "arch": "x86_64", "time": 1_700_000_000,
             "root": {"size": 4096, "root_hash": "ab".repeat(32), "salt": "00".repeat(32), "verity_size": 4096},
             "uki": {"size": 1, "sha256": "00".repeat(32)},
-            "packages": [{"name": "libstdc++6", "version": "1:14.2~1+b1"}, {"name": "zlib1g", "version": "1"}],
+            "packages": [
+                {"name": "libstdc++6", "version": "1:14.2~1+b1"},
+                {"name": "containerd.io", "version": "2"},
+                {"name": "zlib1g", "version": "1"},
+            ],
         }))
         .unwrap();
-        let text = spdx(&manifest, "trixie").unwrap();
-        assert_eq!(spdx(&manifest, "trixie").unwrap(), text);
+        let locked = |name: &str, version: &str, archive: &str| Locked {
+            name: name.into(),
+            version: version.into(),
+            archive: archive.into(),
+            path: "x.deb".into(),
+            size: 1,
+            sha256: "00".repeat(32),
+        };
+        let fetched = [
+            locked("libstdc++6", "1:14.2~1+b1", lock::MAIN),
+            locked("containerd.io", "2", "https://packages.example.com:8443/linux"),
+            // A file took the place of this one.
+            locked("zlib1g", "0.9", lock::MAIN),
+        ];
+        let fetched: Vec<&Locked> = fetched.iter().collect();
+        let containers = [Container {
+            repository: "registry.example.com:5000/team/app".into(),
+            digest: "cd".repeat(32),
+            quadlets: Vec::new(),
+        }];
+        let origins = Origins {
+            suite: "trixie",
+            fetched: &fetched,
+            containers: &containers,
+        };
+        let text = spdx(&manifest, origins).unwrap();
+        assert_eq!(spdx(&manifest, origins).unwrap(), text);
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["creationInfo"]["created"], "2023-11-14T22:13:20Z");
-        assert_eq!(
-            value["packages"][1]["externalRefs"][0]["referenceLocator"],
-            "pkg:deb/debian/libstdc%2B%2B6@1:14.2~1%2Bb1?arch=amd64&distro=trixie"
-        );
         let packages = value["packages"].as_array().unwrap();
+        let locators: Vec<&str> = (packages.iter().skip(1))
+            .map(|package| package["externalRefs"][0]["referenceLocator"].as_str().unwrap())
+            .collect();
+        let app = format!(
+            "pkg:oci/app@sha256:{}?arch=amd64&repository_url=registry.example.com:5000%2Fteam%2Fapp",
+            "cd".repeat(32)
+        );
+        assert_eq!(
+            locators,
+            [
+                "pkg:deb/debian/libstdc%2B%2B6@1:14.2~1%2Bb1?arch=amd64&distro=trixie",
+                "pkg:deb/packages.example.com/containerd.io@2?arch=amd64&repository_url=https:%2F%2Fpackages.example.com:8443%2Flinux",
+                "pkg:deb/zlib1g@1?arch=amd64",
+                app.as_str(),
+            ]
+        );
+        assert_eq!(value["relationships"].as_array().unwrap().len(), locators.len());
         for relationship in value["relationships"].as_array().unwrap() {
             let related = &relationship["relatedSpdxElement"];
             assert_eq!(
@@ -145,6 +248,6 @@ mod tests {
                 1
             );
         }
-        assert_eq!(list(&manifest), "libstdc++6 1:14.2~1+b1\nzlib1g 1\n");
+        assert_eq!(list(&manifest), "libstdc++6 1:14.2~1+b1\ncontainerd.io 2\nzlib1g 1\n");
     }
 }

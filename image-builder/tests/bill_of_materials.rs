@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
+use twinhull::build::lock::Locked;
 use twinhull::build::manifest::Manifest;
-use twinhull::sbom;
+use twinhull::definition::container::Container;
+use twinhull::sbom::{self, Origins};
 
 /// Whether the validator finds nothing wrong, and what it says; nothing when it is not installed.
 fn valid(text: &str) -> Option<(bool, String)> {
@@ -41,7 +43,29 @@ fn bill() -> String {
         ],
     }))
     .unwrap();
-    sbom::spdx(&manifest, "trixie").unwrap()
+    let containers = [Container {
+        repository: "registry.example.com:5000/team/app".into(),
+        digest: "cd".repeat(32),
+        quadlets: Vec::new(),
+    }];
+    let locked = |name: &str, version: &str, archive: &str| Locked {
+        name: name.into(),
+        version: version.into(),
+        archive: archive.into(),
+        path: "x.deb".into(),
+        size: 1,
+        sha256: "00".repeat(32),
+    };
+    let fetched = [
+        locked("libstdc++6", "14.2.0-19", "debian"),
+        locked("podman", "5.4.2+ds1-2+b2", "https://packages.example.com/debian"),
+    ];
+    let origins = Origins {
+        suite: "trixie",
+        fetched: &fetched.iter().collect::<Vec<_>>(),
+        containers: &containers,
+    };
+    sbom::spdx(&manifest, origins).unwrap()
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where its set-up fails")]
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -134,4 +136,107 @@ fn publishing_without_a_repository_says_what_is_missing_once() {
     assert!(!output.status.success());
     assert_eq!(said.matches("No such file").count(), 1, "{said}");
     assert!(said.contains("x.json"), "{said}");
+}
+
+/// An archive on loopback that has nothing.
+fn empty_archive() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        }
+    });
+    format!("http://{address}/debian")
+}
+
+#[test]
+fn nothing_is_in_order_when_the_archives_gave_no_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let definition = folder.path().join("my.toml");
+    std::fs::write(
+        &definition,
+        "product = \"mine\"\n[distribution]\nsuite = \"trixi\"\n[packages]\ninstall = [\"podmann\"]\n[kernel]\npackage = { x86_64 = \"linux-image-amd64\" }\n",
+    )
+    .unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for mirror in [empty_archive(), format!("http://{closed}/debian")] {
+        let cache = folder.path().join("cache");
+        let mut check = Command::new(env!("CARGO_BIN_EXE_twinhull"));
+        check
+            .arg("check")
+            .arg(&definition)
+            .args(["--arch", "x86_64", "--mirror", &mirror]);
+        check.args(["--security-mirror", &mirror]).arg("--cache").arg(&cache);
+        // Loopback is asked itself.
+        let online = check
+            .env("http_proxy", "")
+            .env("no_proxy", "127.0.0.1")
+            .output()
+            .unwrap();
+        let said = said(&online);
+        if said.contains("not installed:") {
+            eprintln!("skipped: the tools of a build are not here");
+            return;
+        }
+        assert!(!online.status.success() && online.stdout.is_empty(), "{online:?}");
+        assert!(
+            said.contains("the archives did not say which packages there are"),
+            "{said}"
+        );
+        assert!(said.contains("--offline"), "{said}");
+        let offline = check.arg("--offline").output().unwrap();
+        let text = String::from_utf8_lossy(&offline.stdout).into_owned();
+        assert!(
+            offline.status.success() && text.contains("was not looked up"),
+            "{offline:?}"
+        );
+    }
+}
+
+#[test]
+fn check_looks_at_what_a_build_would_be_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(
+        path("my.toml"),
+        "product = \"mine\"\n[kernel]\npackage = { aarch64 = \"linux-image-arm64\" }\n",
+    )
+    .unwrap();
+    std::fs::create_dir(path("keys")).unwrap();
+    std::fs::write(path("root.json"), "{}").unwrap();
+    // Whatever processor this is, it is no static program for the other.
+    let arguments = [
+        "check",
+        &path("my.toml"),
+        "--arch",
+        "aarch64",
+        "--offline",
+        "--cache",
+        &path("cache"),
+    ];
+    let given = [
+        "--init",
+        "/proc/self/exe",
+        "--trust-root",
+        &path("root.json"),
+        "--keys",
+        &path("keys"),
+    ];
+    let output = twinhull(&[&arguments[..], &given[..]].concat());
+    let said = said(&output);
+    if said.contains("not installed:") {
+        eprintln!("skipped: the tools of a build are not here");
+        return;
+    }
+    assert!(!output.status.success());
+    for wanted in [
+        "--init /proc/self/exe cannot be the init of this image",
+        "root.json is not metadata/root.json of a release repository",
+        "has neither db.key nor db.uri",
+    ] {
+        assert!(said.contains(wanted), "{wanted}: {said}");
+    }
 }

@@ -12,6 +12,7 @@ use crate::definition::Definition;
 use crate::definition::base::{Base, Oci};
 use crate::definition::format::Format;
 use crate::error::{Error, Result};
+use crate::keys::BuildKeys;
 use crate::preflight;
 use crate::tools::{Log, apt, binfmt, dpkg_deb};
 
@@ -34,6 +35,12 @@ pub struct Request {
     pub security_mirror: Option<String>,
     /// Whether indices may be fetched.
     pub fetch: Fetch,
+    /// The static `init` that will be packed.
+    pub init: Option<PathBuf>,
+    /// The metadata that hosts will trust from the start.
+    pub trust_root: Option<PathBuf>,
+    /// The folder of keys that will sign.
+    pub keys: Option<PathBuf>,
 }
 
 /// A definition that is in order.
@@ -74,6 +81,15 @@ pub fn run(request: &Request) -> Result<Checked> {
     for file in definition.package_files.iter().chain(&request.debs) {
         problems.extend(package_file(file, request.arch));
     }
+    problems.extend(
+        request
+            .init
+            .iter()
+            .filter_map(|init| preflight::init(init, request.arch)),
+    );
+    problems.extend(request.trust_root.iter().filter_map(|root| preflight::trust_root(root)));
+    let keys = request.keys.iter().filter_map(|keys| BuildKeys::open(keys, None).err());
+    problems.extend(keys.map(|error| format!("--keys: {error}")));
     // What a lock names was there when it was written, and is fetched by its hash or found to be gone: the archives are not asked.
     let names_unknown = match lock {
         Some(_) => None,
@@ -124,8 +140,14 @@ fn unknown_names(request: &Request, definition: &Definition, problems: &mut Vec<
             problems.push(error.to_string());
             Ok(None)
         }
-        // Without an archive to ask, the rest is still worth saying.
-        Err(error) => Ok(Some(error.to_string())),
+        // Nobody wanted them asked: a build comes to that itself.
+        Err(error) if request.fetch == Fetch::Never => Ok(Some(error.to_string())),
+        Err(error) => {
+            problems.push(format!(
+                "the archives did not say which packages there are, so those of the definition may not exist: {error}\n  --offline checks everything else without them"
+            ));
+            Ok(None)
+        }
     }
 }
 

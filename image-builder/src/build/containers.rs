@@ -219,14 +219,14 @@ fn read(entry: &Path, container: &Container, arch: Arch) -> Result<Image> {
     let reference = container.reference();
     let wrong = |problem: &str| Error::Content(format!("the container image {reference} {problem}"));
     let path = entry.join(MANIFEST);
-    let text = oci::bounded(&path)?;
+    let text = oci::document(&path)?;
     let manifest: Manifest = oci::parse(&path, &text)?;
     let hash = hex::encode(Sha256::digest(&text));
     let index_path = entry.join(INDEX);
     let index = if hash == container.digest {
         None
     } else {
-        let text = oci::bounded(&index_path)?;
+        let text = oci::document(&index_path)?;
         let index: Index = oci::parse(&index_path, &text)?;
         if hex::encode(Sha256::digest(&text)) != container.digest {
             return Err(wrong("is not what its digest says"));
@@ -248,7 +248,7 @@ fn read(entry: &Path, container: &Container, arch: Arch) -> Result<Image> {
         oci::verify(&path, descriptor).map(|()| path)
     };
     let config_path = place(&manifest.config)?;
-    let config: Config = oci::parse(&config_path, &oci::bounded(&config_path)?)?;
+    let config: Config = oci::parse(&config_path, &oci::document(&config_path)?)?;
     if config.os != "linux" || config.architecture != arch.debian() {
         return Err(wrong(&format!(
             "is for {} on {}, and this image for linux on {}",

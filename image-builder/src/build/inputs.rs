@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::packages::{LOCK, RECORD};
 use super::{Context, Options, sparse};
 use crate::error::{Doing, Result};
 use crate::{preflight, tools};
@@ -18,8 +19,19 @@ const FORMAT: &str = "1";
 /// How much of a file is looked at as one piece, in bytes.
 const PIECE: u32 = 64 * 1024;
 
-/// The hash of everything that shapes the image; `packages` names the packages, as the cache does.
+/// The hash of everything that shapes the image; `packages` is the entry of the cache with its packages.
 pub(super) fn key(context: &Context<'_>, packages: &Path) -> Result<String> {
+    // The cache may have been filled anew since, and an installation may give something else.
+    hash(context, packages, RECORD)
+}
+
+/// The hash of all that was asked for, and of which packages that came to; not of what their installation gave. Whatever builds have
+/// it in common should be equal.
+pub(super) fn comparable(context: &Context<'_>, packages: &Path) -> Result<String> {
+    hash(context, packages, LOCK)
+}
+
+fn hash(context: &Context<'_>, packages: &Path, told_by: &str) -> Result<String> {
     let (options, definition) = (context.options, context.definition);
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {
@@ -38,8 +50,7 @@ pub(super) fn key(context: &Context<'_>, packages: &Path) -> Result<String> {
     files.extend(options.debs.iter().chain(&definition.package_files).cloned());
     files.extend(definition.signatures.iter().map(|signature| signature.key.clone()));
     files.extend((definition.containers.iter()).flat_map(|container| container.quadlets.iter().cloned()));
-    // The cache may have been filled anew since.
-    files.push(packages.join(super::packages::RECORD));
+    files.push(packages.join(told_by));
     for file in files {
         part(&content(&file).doing("read", &file)?);
     }
@@ -159,6 +170,53 @@ mod tests {
         sparse.set_len(size as u64 + 1).unwrap();
         fs::write(path("full"), [bytes, vec![0]].concat()).unwrap();
         assert_ne!(content(&path("full")).unwrap(), content(&path("sparse")).unwrap());
+    }
+
+    #[test]
+    fn what_an_installation_gave_does_not_keep_builds_from_being_compared() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for (name, text) in [("a.toml", "product = \"p\"\n"), ("init", ""), ("root.json", "")] {
+            fs::write(path(name), text).unwrap();
+        }
+        let options = Options {
+            definition: path("a.toml"),
+            version: "1.0.0".parse().unwrap(),
+            arch: twinhull_layout::Arch::X86_64,
+            trust_root: path("root.json"),
+            output: path("out"),
+            cache: path("cache"),
+            debs: Vec::new(),
+            init: path("init"),
+            keys: None,
+            signatures: None,
+            lock: None,
+            log: None,
+            no_cache: false,
+            refresh: false,
+            mirror: None,
+            security_mirror: None,
+        };
+        let context = Context {
+            options: &options,
+            definition: &crate::definition::Definition::read(&options.definition, options.arch).unwrap(),
+            lock: None,
+            keys: None,
+            log: tools::Log::create(&path("log")).unwrap(),
+            work: path("work"),
+        };
+        let entry = path("packages-1");
+        fs::create_dir(&entry).unwrap();
+        let with = |lock: &str, record: &str| {
+            fs::write(entry.join(LOCK), lock).unwrap();
+            fs::write(entry.join(RECORD), record).unwrap();
+            (key(&context, &entry).unwrap(), comparable(&context, &entry).unwrap())
+        };
+        let first = with("lock", "installed");
+        let installed_otherwise = with("lock", "installed otherwise");
+        assert_ne!(first.0, installed_otherwise.0);
+        assert_eq!(first.1, installed_otherwise.1);
+        assert_ne!(first.1, with("other packages", "installed").1);
     }
 
     #[test]

@@ -23,8 +23,8 @@ const MAX_PACKAGE: u64 = 4 << 30;
 
 /// Where a package is from, when it is Debian's main or security archive. Any other value is the address of a
 /// `[[repository]]`.
-pub(super) const MAIN: &str = "debian";
-pub(super) const SECURITY: &str = "debian-security";
+pub(crate) const MAIN: &str = "debian";
+pub(crate) const SECURITY: &str = "debian-security";
 
 /// A lock file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

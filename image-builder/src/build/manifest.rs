@@ -9,6 +9,7 @@ use twinhull_verity::Tree;
 use super::Context;
 use super::kernel::Boot;
 use super::root::Root;
+use crate::bounded;
 use crate::error::{Doing, Error, Result};
 use crate::sign::verity::Signature;
 
@@ -126,15 +127,8 @@ impl Manifest {
     /// # Errors
     /// The file cannot be read, is longer than a mebibyte, or is no manifest.
     pub fn read(path: &Path) -> Result<Self> {
-        let size = path.metadata().doing("read the manifest", path)?.len();
-        if size > MAX_SIZE {
-            return Err(Error::Content(format!(
-                "{} has {size} bytes and is no manifest of a build",
-                path.display()
-            )));
-        }
-        let text = std::fs::read_to_string(path).doing("read the manifest", path)?;
-        serde_json::from_str(&text)
+        let text = bounded::read(path, MAX_SIZE).doing("read the manifest", path)?;
+        serde_json::from_slice(&text)
             .map_err(|error| Error::Content(format!("{} is no manifest of a build: {error}", path.display())))
     }
 }

@@ -4,8 +4,8 @@
 //! Every blob is hashed before it is used; what the image says about running it (its configuration) is of no use here.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use twinhull_layout::Arch;
 
 use super::fetch;
+use crate::bounded;
 use crate::definition::base::Oci;
 use crate::error::{Doing, Error, Result};
 use crate::tools::{Log, skopeo, tar};
@@ -96,11 +97,11 @@ pub(super) fn unpack(log: &Log, source: &Oci, arch: Arch, work: &Path, tree: &Pa
 /// The layers of the image for `arch`, the lowest first.
 fn layers(layout: &Path, arch: Arch) -> Result<Vec<Descriptor>> {
     let path = layout.join("index.json");
-    let mut index: Index = parse(&path, &bounded(&path)?)?;
+    let mut index: Index = parse(&path, &document(&path)?)?;
     for _ in 0..MAX_DEPTH {
         let chosen = choose(index.manifests, arch).map_err(|problem| wrong(layout, &problem))?;
         let path = blob(layout, &chosen)?;
-        let text = bounded(&path)?;
+        let text = document(&path)?;
         if chosen.media_type == INDEX {
             index = parse(&path, &text)?;
             continue;
@@ -232,14 +233,8 @@ fn remove(path: &Path) -> Result<()> {
 }
 
 /// Reads a document of an image.
-pub(super) fn bounded(path: &Path) -> Result<Vec<u8>> {
-    let mut text = Vec::new();
-    let file = File::open(path).doing("read", path)?;
-    file.take(MAX_JSON + 1).read_to_end(&mut text).doing("read", path)?;
-    if text.len() as u64 > MAX_JSON {
-        return Err(Error::Content(format!("{} is longer than 4 MiB", path.display())));
-    }
-    Ok(text)
+pub(super) fn document(path: &Path) -> Result<Vec<u8>> {
+    bounded::read(path, MAX_JSON).doing("read", path)
 }
 
 /// Reads the JSON `text`; `path` is where it is from.

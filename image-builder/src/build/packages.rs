@@ -35,7 +35,7 @@ const BOOT: &str = "boot";
 
 /// What an entry holds.
 const TREES: &str = "trees";
-const LOCK: &str = "packages.lock";
+pub(super) const LOCK: &str = "packages.lock";
 pub(super) const RECORD: &str = "record.json";
 
 /// dpkg's list of what is installed.

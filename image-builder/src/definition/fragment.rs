@@ -113,7 +113,7 @@ pub(super) struct Section {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Distribution {
-    /// The suite of Debian: `bookworm`, `trixie` or `sid`.
+    /// The suite of Debian. Images of `bookworm`, `trixie` and `sid` are known to boot; any other name is looked for in the archives.
     #[schemars(extend("x-default" = super::DEFAULT_SUITE))]
     pub(super) suite: Option<String>,
     /// The components of the archive. `non-free-firmware` is added when `[kernel] firmware` names packages.
@@ -139,7 +139,7 @@ pub(super) struct Repository {
 #[serde(deny_unknown_fields)]
 pub(super) struct Base {
     /// An archive of a whole root file system, as `tar` reads it. The kernel and the boot loader still come from the
-    /// distribution; `[packages] install` must be empty.
+    /// distribution; `install`, `exclude` and `keep` of `[packages]` must be empty.
     #[schemars(extend("x-default" = "the distribution's essential packages"))]
     pub(super) tarball: Option<PathBuf>,
     /// An OCI image instead: a folder in the image layout, an archive of one, or `docker://REGISTRY/NAME@sha256:…`. Its layers are
@@ -199,7 +199,7 @@ pub(super) struct Units {
     /// Units that systemd would enable and that stay off.
     #[serde(default)]
     pub(super) disable: Vec<String>,
-    /// Units that cannot be started at all.
+    /// Units that cannot be started at all. Each must be in the image.
     #[serde(default)]
     pub(super) mask: Vec<String>,
 }

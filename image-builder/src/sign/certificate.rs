@@ -1,12 +1,12 @@
 //! X.509 certificates: as much of one as is needed to name a signer and to verify what it signed.
 
-use std::fs;
 use std::path::Path;
 
 use der::{Decode, DecodePem, Encode};
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use sha2::{Digest, Sha256};
 
+use crate::bounded;
 use crate::error::{Doing, Error, Result};
 
 /// The longest certificate file, in bytes.
@@ -25,12 +25,9 @@ impl Certificate {
     /// # Errors
     /// The file cannot be read or is no certificate.
     pub fn read(path: &Path) -> Result<Self> {
-        let size = path.metadata().doing("read the certificate", path)?.len();
-        let text = fs::read(path).doing("read the certificate", path)?;
+        let text = bounded::read(path, MAX_FILE).doing("read the certificate", path)?;
         let parsed = x509_cert::Certificate::from_pem(&text)
-            .ok()
-            .filter(|_| size <= MAX_FILE)
-            .ok_or_else(|| Error::Content(format!("{} is no certificate in PEM", path.display())))?;
+            .map_err(|error| Error::Content(format!("{} is no certificate in PEM: {error}", path.display())))?;
         Self::new(parsed)
     }
 

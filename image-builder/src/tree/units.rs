@@ -31,14 +31,7 @@ const REST: &str = "/usr/lib/systemd/system-preset/99-twinhull-rest.preset";
 /// Enables and masks units in `tree`.
 pub(super) fn run(context: &Context<'_>, tree: &Path) -> Result<()> {
     let definition = context.definition;
-    for unit in definition.enable.iter().chain(&definition.disable) {
-        if !unit.contains(['*', '?', '[']) && !systemd::unit_exists(tree, unit) {
-            return Err(Error::Definition {
-                path: definition.path.clone(),
-                problem: format!("[units] names {unit}, which no package or overlay of the image brings"),
-            });
-        }
-    }
+    are_there(definition, tree)?;
     write(tree, OURS, presets(definition), 0o644)?;
     write(
         tree,
@@ -54,6 +47,27 @@ pub(super) fn run(context: &Context<'_>, tree: &Path) -> Result<()> {
         link(tree, &format!("/etc/systemd/system/{unit}"), "/dev/null")?;
     }
     systemd::preset_all(&context.log, tree)
+}
+
+/// Fails when a unit that the definition names is not in `tree`.
+fn are_there(definition: &Definition, tree: &Path) -> Result<()> {
+    for unit in definition.enable.iter().chain(&definition.disable) {
+        if !unit.contains(['*', '?', '[']) && !systemd::unit_exists(tree, unit) {
+            return Err(absent(definition, unit));
+        }
+    }
+    // A link is made for each, so patterns mean nothing here; and the unit that was meant would still start.
+    if let Some(unit) = definition.mask.iter().find(|unit| !systemd::unit_exists(tree, unit)) {
+        return Err(absent(definition, unit));
+    }
+    Ok(())
+}
+
+fn absent(definition: &Definition, unit: &str) -> Error {
+    Error::Definition {
+        path: definition.path.clone(),
+        problem: format!("[units] names {unit}, which no package or overlay of the image brings"),
+    }
 }
 
 /// The text of the preset file.
@@ -88,6 +102,30 @@ fn presets(definition: &Definition) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn misspelt_unit_is_refused_whatever_is_to_become_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = folder.path().join("tree");
+        std::fs::create_dir_all(tree.join("usr/lib/systemd/system")).unwrap();
+        for unit in ["a.service", "b@.service"] {
+            std::fs::write(tree.join("usr/lib/systemd/system").join(unit), "").unwrap();
+        }
+        let path = folder.path().join("a.toml");
+        let check = |key: &str, unit: &str| {
+            std::fs::write(&path, format!("product = \"p\"\n[units]\n{key} = [\"{unit}\"]\n")).unwrap();
+            are_there(&Definition::read(&path, twinhull_layout::Arch::X86_64).unwrap(), &tree)
+        };
+        for key in ["enable", "disable", "mask"] {
+            for unit in ["a.service", "b@x.service"] {
+                check(key, unit).unwrap();
+            }
+            let said = check(key, "aa.service").unwrap_err().to_string();
+            assert!(said.contains("[units] names aa.service"), "{said}");
+        }
+        check("disable", "aa*").unwrap();
+        assert!(check("mask", "a*").is_err());
+    }
 
     #[test]
     fn instances_are_written_as_presets_want_them() {
