@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
@@ -88,6 +88,45 @@ pub(crate) fn files(part: &Part) -> Result<BTreeMap<PathBuf, Entry>> {
         }
     }
     Ok(found)
+}
+
+/// What the image `part` has of one file: its content, without following links.
+///
+/// # Errors
+/// As [`files`]; and the file is larger than 64 MiB.
+pub(crate) fn file(part: &Part, path: &Path) -> Result<Option<Vec<u8>>> {
+    content_at(part, path).doing("read the root file system", part.path())
+}
+
+fn content_at(part: &Part, path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let image = Image::open(part)?;
+    let mut number = image.root;
+    for (depth, name) in path.iter().enumerate() {
+        let names = image.folder(number, depth)?;
+        let found = names.into_iter().find(|(known, _)| known == name.as_bytes());
+        let Some((_, next)) = found else { return Ok(None) };
+        number = next;
+    }
+    let inode = image.inode(number)?;
+    if inode.mode & KIND != REGULAR || inode.size > MAX_LISTING {
+        return Err(damaged(
+            "it has something else where a file should be, or one that is too large",
+        ));
+    }
+    let mut content = Vec::new();
+    image.content(&inode, |piece| content.extend_from_slice(piece))?;
+    Ok(Some(content))
+}
+
+/// The time stamp of everything in the image `part`, in seconds since 1970.
+///
+/// # Errors
+/// As [`files`].
+pub(crate) fn time(part: &Part) -> Result<u64> {
+    let seconds = Image::open(part).and_then(|image| image.bytes(SUPERBLOCK + 24));
+    Ok(u64::from_le_bytes(
+        seconds.doing("read the root file system", part.path())?,
+    ))
 }
 
 /// An image that is open.
@@ -300,7 +339,6 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-    use std::path::Path;
     use std::process::Command;
 
     /// A tree with a bit of everything, and the image that `mkfs.erofs` makes of it; none without that program.
@@ -317,7 +355,7 @@ mod tests {
         fs::set_permissions(tree.join("whole"), fs::Permissions::from_mode(0o4711)).unwrap();
         symlink("usr/many", tree.join("link")).unwrap();
         let made = Command::new("mkfs.erofs")
-            .arg("--quiet")
+            .args(["--quiet", "-T1234567890"])
             .arg(&image)
             .arg(&tree)
             .output();
@@ -351,6 +389,24 @@ mod tests {
             };
             assert_eq!(entry.size, content.len() as u64, "{}", path.display());
             assert_eq!(entry.content, *Sha256::digest(&content), "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn one_file_and_the_time_are_found_without_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let Some((tree, image)) = image(folder.path()) else {
+            return;
+        };
+        let part = Part::whole(&image).unwrap();
+        assert_eq!(time(&part).unwrap(), 1_234_567_890);
+        for name in ["large", "empty", "usr/many/a-name-of-some-length-399"] {
+            let content = file(&part, Path::new(name)).unwrap();
+            assert_eq!(content, Some(fs::read(tree.join(name)).unwrap()), "{name}");
+        }
+        assert_eq!(file(&part, Path::new("usr/nothing")).unwrap(), None);
+        for other in ["link", "usr", "large/x"] {
+            assert!(file(&part, Path::new(other)).is_err(), "{other}");
         }
     }
 

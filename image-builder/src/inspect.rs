@@ -2,8 +2,10 @@
 //!
 //! Every line is a finding, in order or not; the whole agrees when all of them do.
 
+mod boot_sector;
 mod esp;
 mod manifest;
+mod packages;
 mod report;
 mod table;
 
@@ -15,10 +17,11 @@ use std::path::Path;
 use twinhull_layout::table::{Partition, SlotContent};
 use twinhull_layout::{Arch, RootHash, Slot, Table, Version};
 use twinhull_trust::MAX_SIGNATURE_BYTES;
+use twinhull_verity::Superblock;
 
 use crate::build::manifest::Manifest;
 use crate::error::{Doing, Error, Result};
-use crate::part::{Reader, SECTOR};
+use crate::part::{Part, Reader, SECTOR};
 use crate::sign::Certificate;
 use crate::sign::verity::Signature;
 pub use report::{Finding, Report};
@@ -28,6 +31,11 @@ struct Held {
     slot: Slot,
     version: Version,
     root_hash: RootHash,
+    /// What its tree of hashes says of itself, once all of it was found to be right.
+    superblock: Option<Superblock>,
+    /// What is in the partition for the signed root hash, if that can be read.
+    signature: Option<Signature>,
+    root: Part,
 }
 
 /// Inspects a disk image, or the build of which `path` is the manifest; with `certificate`, the signed root hashes are verified
@@ -50,7 +58,14 @@ pub fn run(path: &Path, certificate: Option<&Certificate>) -> Result<Report> {
     let (table, arch) = table::inspect(&file, &disk, &mut report)?;
     let mut held = Vec::new();
     for slot in Slot::ALL {
-        held.extend(inspect_slot(&file, &table, arch, slot, certificate, &mut report)?);
+        held.extend(inspect_slot(
+            (&file, &disk),
+            &table,
+            arch,
+            slot,
+            certificate,
+            &mut report,
+        )?);
     }
     let esp = table.esp().map_err(|error| unfit(&disk, &error))?;
     let uki = esp::inspect(&file, &esp, arch, &held, &mut report).doing("read the ESP of", &disk)?;
@@ -61,7 +76,7 @@ pub fn run(path: &Path, certificate: Option<&Certificate>) -> Result<Report> {
 }
 
 fn inspect_slot(
-    file: &File,
+    (file, disk): (&File, &Path),
     table: &Table,
     arch: Arch,
     slot: Slot,
@@ -84,7 +99,7 @@ fn inspect_slot(
     let mut data = BufReader::with_capacity(1 << 20, Reader::of(file, &parts.root));
     let mut tree = BufReader::with_capacity(1 << 20, Reader::of(file, &parts.verity));
     let outcome = twinhull_verity::verify(&mut data, &mut tree, &root_hash);
-    match outcome {
+    match &outcome {
         Ok(superblock) => report.good(
             &name,
             format!(
@@ -98,11 +113,14 @@ fn inspect_slot(
             format!("data, hash tree and partition identifiers do not belong together: {error}"),
         ),
     }
-    inspect_signature(file, &parts.signature, &name, &root_hash, certificate, report)?;
+    let signature = inspect_signature(file, &parts.signature, &name, &root_hash, certificate, report)?;
     Ok(Some(Held {
         slot,
         version,
         root_hash,
+        superblock: outcome.ok(),
+        signature,
+        root: Part::partition(disk, file, &parts.root)?,
     }))
 }
 
@@ -113,7 +131,7 @@ fn inspect_signature(
     root_hash: &RootHash,
     certificate: Option<&Certificate>,
     report: &mut Report,
-) -> Result<()> {
+) -> Result<Option<Signature>> {
     let name = format!("{slot} signature");
     let room = usize::try_from(partition.size)
         .unwrap_or(usize::MAX)
@@ -121,7 +139,8 @@ fn inspect_signature(
     let mut content = vec![0; room];
     file.read_exact_at(&mut content, partition.start)
         .doing("read the signature partition of", Path::new(slot))?;
-    match (Signature::parse(&content), certificate) {
+    let found = Signature::parse(&content);
+    match (&found, certificate) {
         (Ok(None), None) => report.good(&name, "none"),
         (Ok(None), Some(_)) => report.bad(&name, "none", "a certificate was given, and nothing is signed"),
         (Ok(Some(signature)), _) if signature.root_hash != *root_hash => report.bad(
@@ -145,7 +164,7 @@ fn inspect_signature(
         }
         (Err(error), _) => report.bad(&name, "unreadable", error.to_string()),
     }
-    Ok(())
+    Ok(found.ok().flatten())
 }
 
 fn unfit(path: &Path, error: &dyn std::fmt::Display) -> Error {

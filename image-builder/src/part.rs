@@ -72,6 +72,19 @@ impl Part {
         Self::whole(&beside(path, manifest, "efi"))?.with_size(manifest.uki.size)
     }
 
+    /// The partition `partition` of the disk `file`, which is at `path`.
+    ///
+    /// # Errors
+    /// The disk cannot be opened a second time.
+    pub(crate) fn partition(path: &Path, file: &File, partition: &Partition) -> Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            file: file.try_clone().doing("open", path)?,
+            start: partition.start,
+            size: partition.size,
+        })
+    }
+
     fn with_size(self, size: u64) -> Result<Self> {
         if self.size == size {
             Ok(self)

@@ -27,7 +27,7 @@ use crate::error::{Doing, Result};
 use crate::tools::dpkg;
 
 pub use identity::os_release;
-pub(crate) use state::packages;
+pub(crate) use state::{PACKAGES, installed, packages};
 
 /// The finished tree.
 #[derive(Debug)]

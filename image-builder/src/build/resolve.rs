@@ -68,7 +68,7 @@ pub(super) fn run(request: &Request<'_>) -> Result<Lock> {
 
 /// Whether something of a package enters the image out of the unpacked tree. The others are what these would need if they
 /// were installed.
-fn is_boot(name: &str, kernel: &str) -> bool {
+pub(crate) fn is_boot(name: &str, kernel: &str) -> bool {
     name == kernel
         || name == BOOT_LOADER
         || ["linux-image-", "linux-modules-", "linux-binary-", "linux-base-"]

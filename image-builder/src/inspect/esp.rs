@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use twinhull_layout::table::Partition;
 use twinhull_layout::{Arch, BootEntry, paths};
 
-use super::{Held, Report};
+use super::{Held, Report, boot_sector};
 use crate::definition::size::Size;
 use crate::sign::authenticode;
 
@@ -31,6 +31,7 @@ pub(super) fn inspect(
     held: &[Held],
     report: &mut Report,
 ) -> io::Result<Vec<Kernel>> {
+    boot_sector::check(disk, partition)?;
     let slice = StreamSlice::new(disk.try_clone()?, partition.start, partition.start + partition.size)?;
     // Access times would be written otherwise, into an image that was opened for reading.
     let esp = FileSystem::new(BufStream::new(slice), FsOptions::new().update_accessed_date(false))?;

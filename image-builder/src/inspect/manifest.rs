@@ -6,11 +6,12 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use twinhull_layout::RootHash;
-use twinhull_verity::{BLOCK_SIZE, Salt, TreeBuilder};
+use twinhull_verity::{BLOCK_SIZE, Salt, Superblock, TreeBuilder};
 
 use super::esp::Kernel;
-use super::{Held, Report};
+use super::{Held, Report, packages};
 use crate::build::manifest::Manifest;
+use crate::erofs;
 use crate::error::{Doing, Error, Result};
 
 /// Compares `manifest` with the image, and with the files beside it that a release is made from.
@@ -23,6 +24,11 @@ pub(super) fn inspect(
 ) -> Result<()> {
     let slot = held.iter().find(|held| held.root_hash == manifest.root.root_hash);
     let kernel = kernels.iter().find(|kernel| kernel.entry.version == manifest.version);
+    let root = &manifest.root;
+    // Of a tree that is damaged there is nothing to compare with, and that was said.
+    let superblock = slot.and_then(|held| held.superblock.as_ref());
+    let as_written = |right: &dyn Fn(&Superblock) -> bool| superblock.is_none_or(right);
+    let times = slot.map(|held| erofs::time(&held.root));
     let matches = [
         (
             slot.is_some_and(|held| held.version == manifest.version),
@@ -32,11 +38,38 @@ pub(super) fn inspect(
             kernel.is_some_and(|kernel| kernel.sha256 == manifest.uki.sha256 && kernel.size == manifest.uki.size),
             "its kernel image is another than the one on the ESP",
         ),
+        (
+            kernel.is_none_or(|kernel| kernel.entry.product == manifest.product),
+            "its product is another than that of the kernel image on the ESP",
+        ),
+        (
+            as_written(&|found| root.size == found.data_blocks.saturating_mul(BLOCK_SIZE as u64)),
+            "its size of the root is not what the tree of hashes covers",
+        ),
+        (
+            as_written(&|found| root.verity_size == twinhull_verity::partition_size(found.data_blocks)),
+            "its size of the tree of hashes is another",
+        ),
+        (
+            as_written(&|found| root.salt == found.salt.to_string()),
+            "its salt is not that of the tree of hashes",
+        ),
+        (
+            slot.is_none_or(|held| held.signature == root.signature),
+            "its signed root hash is not what the slot has in its partition for that",
+        ),
+        (
+            !matches!(times, Some(Ok(time)) if time != manifest.time),
+            "its time is not that of the root file system",
+        ),
     ];
     let found = format!("{}, {} packages", manifest.name(), manifest.packages.len());
     match matches.into_iter().find(|(good, _)| !good) {
         None => report.good("manifest", found),
         Some((_, problem)) => report.bad("manifest", found, problem),
+    }
+    if let Some(held) = slot {
+        packages::inspect(manifest, disk, &held.root, report);
     }
     let root = disk.with_extension("root");
     if root.exists() {

@@ -15,6 +15,9 @@ use crate::error::{Doing, Error, Result};
 /// Where the package database is in the image.
 const DATABASE: &str = "usr/lib/sysimage/dpkg";
 
+/// The list of packages in it.
+pub(crate) const PACKAGES: &str = "usr/lib/sysimage/dpkg/status";
+
 /// Where the content of `/var` is kept in the image.
 const FACTORY: &str = "usr/share/factory/var";
 
@@ -69,7 +72,8 @@ pub(crate) fn packages(tree: &Path) -> Result<Vec<(String, String)>> {
         .ok_or_else(|| Error::Content("the package database of the image cannot be read".into()))
 }
 
-fn installed(status: &str) -> Option<Vec<(String, String)>> {
+/// What the database `status` has as installed: name and version, sorted. Nothing when it is none.
+pub(crate) fn installed(status: &str) -> Option<Vec<(String, String)>> {
     let mut packages = Vec::new();
     for stanza in status.split("\n\n").filter(|stanza| !stanza.trim().is_empty()) {
         let field = |name: &str| stanza.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
