@@ -18,7 +18,15 @@ const SECTIONS: [twinhull_manual::Section; 2] = [
         r"
 .TP
 .I /var/cache/twinhull
-Package files, installed packages, tools and indices, by their hashes. It may be removed at any time.
+Package files, installed packages, tools and indices, by their hashes. It may be removed while no build runs.
+.TP
+.I ~/.cache/twinhull
+The same for
+.B check
+and
+.B lock
+in the hands of those who may not write there (or below
+.BR $XDG_CACHE_HOME ).
 .TP
 .I NAME_VERSION_ARCH.log
 Beside the artefacts of a build: what the programs said that it ran.

@@ -321,7 +321,7 @@ fn steps(context: &Context<'_>, progress: &Progress) -> Result<Built> {
     for format in &definition.formats {
         let step = progress.step("format", format.name());
         let mut sizes = Vec::new();
-        for (file, ending) in formats::run(context, &disk.path, root.size, *format)? {
+        for (file, ending) in formats::run(context, &disk.path, root.size, *format, &step)? {
             let size = file.metadata().doing("look at", &file)?.len();
             sizes.push(format!("{ending} of {}", Size(size)));
             formats.push((file, ending));
@@ -409,8 +409,46 @@ fn fits(what: &str, size: u64, budget: Size, hint: &'static str) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Options of a build with everything in `folder`.
+    pub(crate) fn options(folder: &Path) -> Options {
+        let path = |name: &str| folder.join(name);
+        Options {
+            definition: path("a.toml"),
+            version: "1.0.0".parse().unwrap(),
+            arch: Arch::X86_64,
+            trust_root: path("root.json"),
+            output: path("out"),
+            cache: path("cache"),
+            debs: Vec::new(),
+            init: path("init"),
+            keys: None,
+            signatures: None,
+            lock: None,
+            log: None,
+            no_cache: false,
+            refresh: false,
+            mirror: None,
+            security_mirror: None,
+        }
+    }
+
+    /// What the steps of that build get. The file of the definition must be there.
+    pub(crate) fn context(options: &Options) -> Context<'_> {
+        let definition = Definition::read(&options.definition, options.arch).unwrap();
+        let folder = options.definition.parent().unwrap();
+        Context {
+            options,
+            // It lives as long as the test program.
+            definition: Box::leak(Box::new(definition)),
+            lock: None,
+            keys: None,
+            log: Log::create(&folder.join("log")).unwrap(),
+            work: folder.join("work"),
+        }
+    }
 
     #[test]
     fn no_comparison_is_told_from_an_equal_build() {

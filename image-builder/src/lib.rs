@@ -22,6 +22,9 @@ pub mod repository;
 pub mod rollout;
 pub mod sbom;
 pub mod sign;
+#[cfg(test)]
+#[path = "../tests/skip/mod.rs"]
+mod skip;
 pub mod summary;
 pub mod tools;
 pub mod tree;

@@ -1,6 +1,6 @@
 //! One line per step: a spinner on a terminal, plain lines without one.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Read};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -75,6 +75,16 @@ impl Step {
         bar.set_position(done);
     }
 
+    /// `reader`, of which `total` bytes are to be read, with how far that is shown as by [`Self::advance`].
+    pub fn follow<R: Read>(&self, reader: R, total: u64) -> Followed<'_, R> {
+        Followed {
+            step: self,
+            reader,
+            done: 0,
+            total,
+        }
+    }
+
     /// Ends the step; `outcome` says what came of it, as "312 packages".
     pub fn done(mut self, outcome: &str) {
         self.finished = true;
@@ -86,6 +96,24 @@ impl Step {
             self.name,
             self.began.elapsed().as_secs_f64()
         );
+    }
+}
+
+/// See [`Step::follow`].
+#[derive(Debug)]
+pub struct Followed<'a, R> {
+    step: &'a Step,
+    reader: R,
+    done: u64,
+    total: u64,
+}
+
+impl<R: Read> Read for Followed<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.done += read as u64;
+        self.step.advance(self.done, self.total);
+        Ok(read)
     }
 }
 

@@ -4,11 +4,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod skip;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
+use skip::skip;
 use twinhull::build::lock::Locked;
 use twinhull::build::manifest::Manifest;
 use twinhull::definition::container::Container;
@@ -19,7 +22,7 @@ fn valid(text: &str) -> Option<(bool, String)> {
     let debug = Path::new(env!("CARGO_BIN_EXE_twinhull")).parent().unwrap();
     let validator: PathBuf = debug.with_file_name("tools/python/bin/pyspdxtools");
     if !validator.exists() {
-        eprintln!("skipped: no {}", validator.display());
+        skip(format!("no {}", validator.display()));
         return None;
     }
     let folder = tempfile::tempdir().unwrap();

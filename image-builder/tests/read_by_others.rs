@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod skip;
+
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -74,7 +76,7 @@ fn said(program: &str, arguments: &[&OsStr]) -> Option<(bool, String)> {
         .map(|folder| Path::new(folder).join(program))
         .find(|path| path.is_file());
     let Some(path) = found else {
-        eprintln!("skipped: no {program} here");
+        skip::skip(format!("no {program} here"));
         return None;
     };
     let output = Command::new(path).args(arguments).output().unwrap();

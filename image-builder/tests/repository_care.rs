@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where its set-up fails")]
 
+mod skip;
+
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -406,7 +408,7 @@ fn channels_need_no_offline_key_and_nothing_else_can_be_done_without_one() {
 fn keys_on_a_token_make_and_keep_a_repository() {
     const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
     if !Path::new(MODULE).exists() {
-        eprintln!("skipped: no softhsm2 here");
+        skip::skip("no softhsm2 here");
         return;
     }
     let mut world = World::empty();

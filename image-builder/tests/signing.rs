@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod program;
+mod skip;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -28,7 +29,7 @@ fn run(program: &str, arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> Option<(bool
     let mut command = Command::new(program);
     command.args(arguments.iter().map(AsRef::as_ref));
     let Ok(output) = command.output() else {
-        eprintln!("skipped: no {program} here");
+        skip::skip(format!("no {program} here"));
         return None;
     };
     let said = [output.stdout, output.stderr].concat();
@@ -157,6 +158,19 @@ fn key_of_another_certificate_is_refused() {
 }
 
 #[test]
+fn keys_are_not_made_in_a_folder_that_others_can_enter() {
+    let folder = tempfile::tempdir().unwrap();
+    for shared in [0o755, 0o710, 0o704] {
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(shared)).unwrap();
+        let said = keys::init(folder.path(), "Example").unwrap_err().to_string();
+        assert!(said.contains("chmod 0700"), "{said}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    keys::init(folder.path(), "Example").unwrap();
+}
+
+#[test]
 fn half_of_the_enrolment_files_is_refused() {
     let (_folder, keys) = keys();
     fs::remove_file(keys.join("enrol/KEK.auth")).unwrap();
@@ -169,7 +183,7 @@ fn key_on_a_token_signs_the_same_bytes_as_in_a_file() {
     const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
     let (folder, keys) = keys();
     if !Path::new(MODULE).exists() {
-        eprintln!("skipped: no softhsm2 here");
+        skip::skip("no softhsm2 here");
         return;
     }
     let in_file = authenticode::sign(&program(), &Identity::open(&keys, "db").unwrap().unwrap()).unwrap();

@@ -246,6 +246,12 @@ impl Artefacts {
         copy(
             &workspace::target().join(self.arch.musl()).join("release/twinhull-init"),
             &bin.join("twinhull-init"),
+        )?;
+        // Of the programs that are in no package: theirs are written with it.
+        phases.run(
+            "write man pages and completions of twinhull",
+            Command::new(workspace::target().join("debug/examples/image-builder-docs"))
+                .arg(workspace::target().join("dist/image-builder")),
         )
     }
 

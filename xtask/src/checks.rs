@@ -23,7 +23,10 @@ pub(crate) fn run(phases: &mut Phases) -> Result<()> {
     )?;
     phases.run_in_view(
         "unit and integration tests",
-        cargo().args(["test", "--workspace", "--locked", "--quiet"]),
+        cargo()
+            // What tests look with is installed by setup: one that cannot look has seen nothing.
+            .env("TWINHULL_TESTS_SKIP_NOTHING", "1")
+            .args(["test", "--workspace", "--locked", "--quiet"]),
     )?;
     other_tuf::judge(phases)
 }

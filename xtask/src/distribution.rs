@@ -43,6 +43,7 @@ pub(crate) const PACKAGES: &[Package] = &[
     ),
     package("debian-archive-keyring", "checks the signatures of those packages"),
     package("erofs-utils", "tests look into root file systems with fsck.erofs"),
+    package("cpio", "tests compare our initramfs with cpio's view"),
     package("e2fsprogs", "tests check state file systems with e2fsck"),
     Package {
         at_least: Some("10"),

@@ -10,6 +10,7 @@ use super::{Context, sparse};
 use crate::definition::format::Format;
 use crate::error::{Doing, Error, Result};
 use crate::part::SECTOR;
+use crate::progress::Step;
 use crate::tools::qemu_img;
 
 /// How hard the disk is compressed: most of it is zeros and programs, and higher levels cost more than they save.
@@ -33,11 +34,12 @@ pub(super) fn run(
     disk: &Path,
     root_size: u64,
     format: Format,
+    step: &Step,
 ) -> Result<Vec<(PathBuf, &'static str)>> {
     let path = context.file(format.name());
     match format {
         Format::Qcow2 => qemu_img::qcow2(&context.log, disk, &path)?,
-        Format::RawZst => compress(disk, &path).doing("write the compressed disk", &path)?,
+        Format::RawZst => compress(disk, &path, step).doing("write the compressed disk", &path)?,
         Format::Split => return split(disk, root_size, &|ending| context.file(&format!("split.{ending}"))),
     }
     Ok(vec![(path, format.name())])
@@ -66,12 +68,14 @@ fn split(disk: &Path, root_size: u64, place: &dyn Fn(&str) -> PathBuf) -> Result
     Ok(files)
 }
 
-fn compress(from: &Path, to: &Path) -> io::Result<()> {
-    let mut source = BufReader::with_capacity(1 << 20, File::open(from)?);
+fn compress(from: &Path, to: &Path, step: &Step) -> io::Result<()> {
+    let file = File::open(from)?;
+    let size = file.metadata()?.len();
+    let mut source = BufReader::with_capacity(1 << 20, step.follow(file, size));
     let mut encoder = zstd::Encoder::new(File::create_new(to)?, LEVEL)?;
     // Whoever unpacks it learns of a damaged file, and how large the disk will be.
     encoder.include_checksum(true)?;
-    encoder.set_pledged_src_size(Some(from.metadata()?.len()))?;
+    encoder.set_pledged_src_size(Some(size))?;
     io::copy(&mut source, &mut encoder)?;
     encoder.finish().map(|_| ())
 }
@@ -79,6 +83,7 @@ fn compress(from: &Path, to: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::progress::Progress;
     use std::os::unix::fs::FileExt;
 
     #[test]
@@ -121,13 +126,48 @@ mod tests {
     }
 
     #[test]
+    fn qcow2_is_sound_to_qemu_and_has_the_same_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["a.toml", "init", "root.json"] {
+            std::fs::write(path(name), "product = \"p\"\n").unwrap();
+        }
+        let options = crate::build::tests::options(folder.path());
+        let context = crate::build::tests::context(&options);
+        std::fs::create_dir(&context.work).unwrap();
+        let disk = File::create_new(path("disk")).unwrap();
+        disk.set_len(5 << 20).unwrap();
+        disk.write_all_at(&[7; 5000], 3 << 20).unwrap();
+        if crate::tools::find("qemu-img").is_none() {
+            return crate::skip::skip("no qemu-img here");
+        }
+        let step = Progress::plain().step("format", "x");
+        let files = run(&context, &path("disk"), 0, Format::Qcow2, &step).unwrap();
+        let [(file, "qcow2")] = files.as_slice() else {
+            panic!("{files:?}");
+        };
+        assert!(std::fs::read(file).unwrap().starts_with(b"QFI\xfb"));
+        let qemu_img = |arguments: &[&str], more: &[&Path]| {
+            let output = std::process::Command::new("qemu-img")
+                .args(arguments)
+                .args(more)
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{output:?}");
+        };
+        qemu_img(&["check", "-f", "qcow2"], &[file]);
+        qemu_img(&["compare", "-f", "raw", "-F", "qcow2"], &[&path("disk"), file]);
+    }
+
+    #[test]
     fn compressed_disk_unpacks_to_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let (from, to) = (folder.path().join("disk"), folder.path().join("disk.zst"));
         let mut content = vec![0; 3 << 20];
         content[2 << 20] = 7;
         std::fs::write(&from, &content).unwrap();
-        compress(&from, &to).unwrap();
+        let step = Progress::plain().step("format", "x");
+        compress(&from, &to, &step).unwrap();
         assert!(to.metadata().unwrap().len() < 4096);
         assert!(zstd::decode_all(File::open(&to).unwrap()).unwrap() == content);
     }

@@ -179,32 +179,8 @@ mod tests {
         for (name, text) in [("a.toml", "product = \"p\"\n"), ("init", ""), ("root.json", "")] {
             fs::write(path(name), text).unwrap();
         }
-        let options = Options {
-            definition: path("a.toml"),
-            version: "1.0.0".parse().unwrap(),
-            arch: twinhull_layout::Arch::X86_64,
-            trust_root: path("root.json"),
-            output: path("out"),
-            cache: path("cache"),
-            debs: Vec::new(),
-            init: path("init"),
-            keys: None,
-            signatures: None,
-            lock: None,
-            log: None,
-            no_cache: false,
-            refresh: false,
-            mirror: None,
-            security_mirror: None,
-        };
-        let context = Context {
-            options: &options,
-            definition: &crate::definition::Definition::read(&options.definition, options.arch).unwrap(),
-            lock: None,
-            keys: None,
-            log: tools::Log::create(&path("log")).unwrap(),
-            work: path("work"),
-        };
+        let options = crate::build::tests::options(folder.path());
+        let context = crate::build::tests::context(&options);
         let entry = path("packages-1");
         fs::create_dir(&entry).unwrap();
         let with = |lock: &str, record: &str| {

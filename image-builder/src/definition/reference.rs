@@ -246,6 +246,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn man_page_has_every_key_and_no_line_that_is_a_command_by_accident() {
+        let page = man();
+        for key in keys() {
+            let name = roff(key.path.trim_end_matches("[]").rsplit('.').next().unwrap());
+            let is_there =
+                page.contains(&format!("\\fB{name}\\fR")) || page.to_lowercase().contains(&name.to_lowercase());
+            assert!(is_there, "{}", key.path);
+        }
+        let known = [".TH ", ".SH ", ".TP", ".PP"];
+        for line in page.lines().filter(|line| line.starts_with(['.', '\''])) {
+            assert!(known.iter().any(|known| line.starts_with(known)), "{line}");
+        }
+    }
+
+    #[test]
     fn every_key_has_its_text_and_its_kind() {
         let keys = keys();
         for key in &keys {

@@ -1,7 +1,7 @@
 //! Makes a folder of keys. What is there already stays as it is.
 
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -49,7 +49,7 @@ impl Made {
 /// Completes the keys in `folder`; `name` is who the certificates name, as "Example Ltd".
 ///
 /// # Errors
-/// The name cannot stand in a certificate; openssl is missing or fails; files cannot be written.
+/// The name cannot stand in a certificate; others than its owner can enter or read the folder; openssl is missing or fails; files cannot be written.
 pub fn init(folder: &Path, name: &str) -> Result<Made> {
     let plain = |c: char| c.is_alphanumeric() || " .-_()".contains(c);
     if name.is_empty() || name.chars().count() > 40 || !name.chars().all(plain) {
@@ -62,6 +62,15 @@ pub fn init(folder: &Path, name: &str) -> Result<Made> {
         .mode(0o700)
         .create(folder)
         .doing("make the folder", folder)?;
+    // It may have been there before. Not changed here: it may be a folder that others need, named by mistake.
+    let rights = folder.metadata().doing("look at", folder)?.permissions().mode() & 0o777;
+    if rights & 0o077 != 0 {
+        return Err(Error::Usage(format!(
+            "{} can be entered or read by others than its owner (mode {rights:04o}), and keys are to go there: chmod 0700 {}, or name another folder",
+            folder.display(),
+            folder.display()
+        )));
+    }
     let log = folder.join(".openssl.log");
     let made = complete(&Log::create(&log)?, folder, name)?;
     fs::remove_file(&log).doing("remove", &log)?;

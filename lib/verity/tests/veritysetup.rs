@@ -30,6 +30,10 @@ fn image(blocks: u64) -> Vec<u8> {
 #[test]
 fn veritysetup_writes_the_same_bytes_and_verifies_ours() {
     let Some(tool) = veritysetup() else {
+        assert!(
+            std::env::var_os("TWINHULL_TESTS_SKIP_NOTHING").is_none(),
+            "veritysetup (package cryptsetup-bin) is not installed: `cargo xtask setup` does that"
+        );
         println!("skipped: veritysetup (package cryptsetup-bin) is not installed");
         return;
     };
