@@ -7,6 +7,7 @@ mod disk;
 mod esp;
 mod fat;
 pub(crate) mod fetch;
+mod forget;
 mod formats;
 pub mod indices;
 mod inputs;
@@ -25,6 +26,7 @@ pub(crate) mod view;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 use twinhull_layout::{Arch, Version};
@@ -193,7 +195,18 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Built> {
     for key in [inputs::key(&context, &entry)?, comparable] {
         record.keep(&options.cache, &key)?;
     }
+    forget(&options.cache, progress);
     Ok(built)
+}
+
+/// Has the cache forget what nobody uses. The image is finished, whatever becomes of that.
+fn forget(cache: &Path, progress: &Progress) {
+    let step = progress.step("cache", "forget what no build has used for a month");
+    step.done(&match forget::run(cache, SystemTime::now()) {
+        Ok(0) => "everything in it was used within a month".to_owned(),
+        Ok(forgotten) => format!("{forgotten} entries that nobody has used for a month are removed"),
+        Err(error) => format!("not tidied: {error}"),
+    });
 }
 
 /// Has the host run the programs of the image, when they are for another processor.
@@ -223,6 +236,7 @@ fn unchanged(context: &Context<'_>, entry: &Path, progress: &Progress) -> Result
         step.done("something is new");
         return Ok(None);
     };
+    forget::used(entry);
     step.done("nothing has changed, and the artefacts are as they were made");
     let manifest = files
         .iter()

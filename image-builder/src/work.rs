@@ -113,11 +113,35 @@ impl Held {
     }
 }
 
+/// Ends the name of a folder that is being removed: one that an interruption leaves half there is found by nobody.
+pub const GONE: &str = "gone";
+
 /// Removes the folder `path` when nobody holds it any more.
 pub fn remove(path: &Path) -> Result<()> {
     let Some(folder) = open(path)? else { return Ok(()) };
     folder.lock().doing("wait for", path)?;
-    fs::remove_dir_all(path).doing("remove", path)
+    remove_locked(path)
+}
+
+/// Removes the folder `path` unless somebody holds it. Gives whether it did.
+pub fn remove_unless_held(path: &Path) -> Result<bool> {
+    let Some(folder) = open(path)? else { return Ok(false) };
+    match folder.try_lock() {
+        Ok(()) => remove_locked(path).map(|()| true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error).doing("lock", path),
+    }
+}
+
+fn remove_locked(path: &Path) -> Result<()> {
+    let gone = path.with_extension(GONE);
+    if path != gone {
+        match fs::remove_dir_all(&gone) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).doing("remove", &gone),
+            _ => fs::rename(path, &gone).doing("move away", path)?,
+        }
+    }
+    fs::remove_dir_all(&gone).doing("remove", &gone)
 }
 
 fn open(path: &Path) -> Result<Option<File>> {

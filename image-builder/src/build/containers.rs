@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use twinhull_layout::Arch;
 
 use super::oci::{self, Descriptor};
-use super::{Context, inputs};
+use super::{Context, forget, inputs};
 use crate::definition::Definition;
 use crate::definition::container::Container;
 use crate::error::{Doing, Error, Result};
@@ -151,6 +151,7 @@ fn image(request: Request<'_>, container: &Container) -> Result<Image> {
             fs::rename(&made, &entry).doing("keep the container image in", &entry)?;
         }
     }
+    forget::used(&entry);
     read(&entry, container, arch)
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use twinhull_layout::Arch;
 
+use super::forget;
 use crate::error::{Doing, Result};
 use crate::preflight;
 use crate::tools::{Log, apt};
@@ -50,6 +51,7 @@ pub(super) fn lists(log: &Log, cache: &Path, sources: &[String], arch: Arch, fet
             }
         }
     }
+    forget::used(&entry);
     Ok(Some(entry))
 }
 

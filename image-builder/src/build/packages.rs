@@ -17,7 +17,7 @@ use twinhull_layout::Arch;
 use super::lock::{Lock, Locked};
 use super::mirrors::Mirrors;
 use super::view::View;
-use super::{Context, archive, fetch, inputs, oci, resolve};
+use super::{Context, archive, fetch, forget, inputs, oci, resolve};
 use crate::definition::base::{Base, Oci};
 use crate::error::{Doing, Error, Result};
 use crate::tools::mmdebstrap::{self, Request};
@@ -202,6 +202,7 @@ fn cached(context: &Context<'_>, entry: &Path) -> Result<Option<Packages>> {
         return Ok(None);
     };
     let Some(record) = record(entry)? else { return Ok(None) };
+    forget::used(entry);
     let lock = Lock::read(&entry.join(LOCK))?;
     let tools = tools(context, &lock)?;
     packages(context, entry, held, &record, lock, tools, true).map(Some)
@@ -290,6 +291,7 @@ fn tools(context: &Context<'_>, lock: &Lock) -> Result<ToolRoot> {
             fs::rename(&made, &tree).doing("move the tools to", &tree)?;
         }
     }
+    forget::used(&tree);
     Ok(ToolRoot::new(&tree, vec![cache.clone(), context.work.clone()]))
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::inputs;
+use super::{forget, inputs};
 use crate::error::{Doing, Error, Result};
 
 /// The artefacts of a build, by name, each with the hash of its content; the manifest is the last in `order`.
@@ -41,7 +41,10 @@ impl Record {
         let path = place(cache, key);
         match fs::read(&path) {
             // One that cannot be understood is as good as none: it is only there to save work.
-            Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+            Ok(text) => {
+                forget::used(&path);
+                Ok(serde_json::from_slice(&text).ok())
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).doing("read", &path),
         }
