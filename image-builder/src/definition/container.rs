@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::fragment;
+use crate::bounded;
 
 /// What quadlet reads; podman-systemd.unit(5).
 const QUADLETS: [&str; 6] = ["container", "image", "kube", "network", "pod", "volume"];
@@ -70,10 +71,8 @@ impl Container {
             ));
         }
         let failed = |error| format!("the quadlet {} cannot be read: {error}", path.display());
-        if path.metadata().map_err(failed)?.len() > MAX_QUADLET {
-            return Err(format!("{} is longer than 64 KiB and no quadlet", path.display()));
-        }
-        let text = std::fs::read_to_string(path).map_err(failed)?;
+        let text = bounded::read(path, MAX_QUADLET).map_err(failed)?;
+        let text = String::from_utf8(text).map_err(|_| format!("{} is no text and no quadlet", path.display()))?;
         let images: Vec<&str> = text
             .lines()
             .filter_map(|line| line.trim().strip_prefix("Image")?.trim_start().strip_prefix('='))
@@ -138,6 +137,8 @@ mod tests {
                 .contains("belongs to r.example/app@")
         );
         assert!(check("[Container]\n").unwrap_err().contains("names no Image="));
+        let long = "#".repeat(usize::try_from(MAX_QUADLET).unwrap() + 1);
+        assert!(check(&long).unwrap_err().contains("more than the 65536 bytes"));
         let other = folder.path().join("app.service");
         std::fs::write(&other, "").unwrap();
         assert!(parse(&image, vec![other]).unwrap_err().contains("no quadlet"));

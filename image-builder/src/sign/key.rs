@@ -10,6 +10,7 @@ use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use super::Certificate;
 use super::elsewhere::Elsewhere;
 use super::token::Token;
+use crate::bounded;
 use crate::error::{Doing, Error, Result};
 
 /// The longest key file, in bytes.
@@ -114,10 +115,7 @@ fn read(path: &Path) -> Result<RsaKeyPair> {
             path.display()
         ))
     };
-    if path.metadata().doing("read the key", path)?.len() > MAX_FILE {
-        return Err(wrong());
-    }
-    let text = fs::read(path).doing("read the key", path)?;
+    let text = bounded::read(path, MAX_FILE).doing("read the key", path)?;
     let (label, der) = der::pem::decode_vec(&text).map_err(|_| wrong())?;
     if label != "PRIVATE KEY" {
         return Err(wrong());
