@@ -123,17 +123,26 @@ pub(super) fn assign(
 /// # Errors
 /// The disk cannot be read or written, neither copy is valid, or the medium did not take what was written.
 pub fn mend_table(io: &dyn Io) -> Result<Option<Flaw>, InstallError> {
-    let table = table(io)?;
+    let table = table_from_medium(io)?;
     let Some(flaw) = table.flaw() else {
         return Ok(None);
     };
     write(io, &table)?;
-    match self::table(io)?.flaw() {
+    match table_from_medium(io)?.flaw() {
         None => Ok(Some(flaw)),
         Some(_) => Err(InstallError::disk("keep the partition table on the disk")(
             std_io::Error::other("it is damaged again right after it was written"),
         )),
     }
+}
+
+/// As [`table`], with nothing of what is in memory: that is what was there at the start.
+fn table_from_medium(io: &dyn Io) -> Result<Table, InstallError> {
+    let failed = InstallError::disk("read the partition table from the medium");
+    io.disk_size()
+        .and_then(|size| io.forget_disk(0, size))
+        .map_err(failed)?;
+    table(io)
 }
 
 /// Writes a table so that at each instant one copy of it is whole.
