@@ -559,3 +559,18 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn what_was_mended_is_told_each_time_and_what_stays_rotten_once() {
+    let mut known = Known::default();
+    let mended = || RecordKind::MendedTable { copy: 1 };
+    let rotten = || RecordKind::Rotten {
+        file: "EFI/BOOT/BOOTX64.EFI".to_owned(),
+        reason: "x".to_owned(),
+    };
+    for kind in [mended(), mended(), rotten(), rotten()] {
+        known.record(jiff::Timestamp::UNIX_EPOCH, kind);
+    }
+    let kinds: Vec<_> = known.history.into_iter().map(|record| record.kind).collect();
+    assert_eq!(kinds, [mended(), mended(), rotten()]);
+}

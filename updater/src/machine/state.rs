@@ -282,9 +282,11 @@ pub struct Waiting {
 }
 
 impl Known {
-    /// Appends a record, unless it says the same as the last one did.
+    /// Appends a record. What says the same as the last one did is left out, unless it happened again.
     pub fn record(&mut self, at: Timestamp, kind: RecordKind) {
-        if self.history.last().is_some_and(|last| last.kind == kind) {
+        // What has rotted once more is news, also when it is the same place again.
+        let news = matches!(kind, RecordKind::Mended { .. } | RecordKind::MendedTable { .. });
+        if !news && self.history.last().is_some_and(|last| last.kind == kind) {
             return;
         }
         self.history.push(Record { at, kind });
