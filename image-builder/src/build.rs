@@ -183,7 +183,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Built> {
     preflight::room((!cached).then_some(options.cache.as_path()), &options.output)?;
     let built = steps(&context, progress)?;
     let record = Record::of(&built.files)?;
-    let comparable = inputs::comparable(&context, &entry)?;
+    let inputs::Keys { exact, comparable } = inputs::keys(&context, &entry)?;
     if options.no_cache {
         let step = progress.step("compare", "compare with the build from the cache");
         step.done(compare(
@@ -192,7 +192,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Built> {
             &options.output,
         )?);
     }
-    for key in [inputs::key(&context, &entry)?, comparable] {
+    for key in [exact, comparable] {
         record.keep(&options.cache, &key)?;
     }
     forget(&options.cache, progress);
@@ -227,7 +227,7 @@ fn emulation(context: &Context<'_>, progress: &Progress) -> Result<()> {
 fn unchanged(context: &Context<'_>, entry: &Path, progress: &Progress) -> Result<Option<Built>> {
     let options = context.options;
     let step = progress.step("inputs", "compare with earlier builds");
-    let record = Record::read(&options.cache, &inputs::key(context, entry)?)?;
+    let record = Record::read(&options.cache, &inputs::keys(context, entry)?.exact)?;
     let files = match record {
         Some(record) => record.intact(&options.output)?,
         None => None,

@@ -182,10 +182,15 @@ fn program(command: &Command) -> String {
         .into_owned()
 }
 
-/// A program by its name, run with fixed language and time zone, so that its output and its results do not depend on the
-/// user's, and found in the system's folders even where they are not in `PATH`. It does not outlive this process.
+/// A program by its name, found in the system's folders even where they are not in `PATH`, and otherwise as [`fixed`] says.
 fn command(program: &str) -> Command {
-    let mut command = Command::new(find(program).unwrap_or_else(|| PathBuf::from(program)));
+    fixed(&find(program).unwrap_or_else(|| PathBuf::from(program)))
+}
+
+/// A program run with fixed language and time zone, so that its output and its results do not depend on the user's. It does not
+/// outlive this process.
+fn fixed(program: &Path) -> Command {
+    let mut command = Command::new(program);
     command.env("LC_ALL", "C.UTF-8").env("TZ", "UTC").env_remove("LANGUAGE");
     tied::tie(&mut command);
     command

@@ -60,6 +60,15 @@ impl Artefacts {
         Ok(Self { work, arch })
     }
 
+    /// Those for another architecture in the same folder.
+    #[must_use]
+    pub fn of(&self, arch: Arch) -> Self {
+        Self {
+            work: self.work.clone(),
+            arch,
+        }
+    }
+
     /// The folder itself.
     pub fn work(&self) -> &Path {
         &self.work

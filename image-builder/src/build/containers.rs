@@ -139,7 +139,7 @@ pub(super) fn run(context: &Context<'_>, tools: &ToolRoot) -> Result<Vec<Image>>
 
 fn image(request: Request<'_>, container: &Container) -> Result<Image> {
     let arch = request.arch;
-    let entry = (request.cache).join(format!("container-{}", key(request, container)?));
+    let entry = (request.cache).join(format!("{}{}", forget::CONTAINER, key(request, container)?));
     if !entry.exists() {
         let work = Work::take(&entry.with_extension("part"), IfBusy::Wait)?;
         // Another build may have fetched it while this one waited.

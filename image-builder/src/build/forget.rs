@@ -13,11 +13,16 @@ use crate::work::{self, GONE};
 /// How long something is kept that nobody uses.
 const KEPT: Duration = Duration::from_hours(30 * 24);
 
-/// What the names of folders begin with.
-const FOLDERS: [&str; 4] = ["packages-", "tools-", "container-", "indices-"];
-
-/// What the names of records begin with ([`super::record`]).
-const RECORDS: &str = "built-";
+/// What the names in the cache begin with: of folders with installed packages ([`super::packages`]),
+pub(super) const PACKAGES: &str = "packages-";
+/// with tools,
+pub(super) const TOOLS: &str = "tools-";
+/// with a container image ([`super::containers`]),
+pub(super) const CONTAINER: &str = "container-";
+/// with the indices of archives ([`super::indices`]);
+pub(super) const INDICES: &str = "indices-";
+/// and of what a build gave ([`super::record`]).
+pub(super) const BUILT: &str = "built-";
 
 /// Takes note that `entry`, a folder or a file of the cache, was used now. Whoever may only read the cache cannot, and need not.
 pub(super) fn used(entry: &Path) {
@@ -31,8 +36,10 @@ pub(super) fn run(cache: &Path, now: SystemTime) -> Result<usize> {
     for entry in fs::read_dir(cache).doing("list", cache)? {
         let path = entry.doing("list", cache)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let is_folder = FOLDERS.iter().any(|begin| name.starts_with(begin));
-        if !is_folder && !name.starts_with(RECORDS) {
+        let is_folder = [PACKAGES, TOOLS, CONTAINER, INDICES]
+            .iter()
+            .any(|begin| name.starts_with(begin));
+        if !is_folder && !name.starts_with(BUILT) {
             continue;
         }
         let Ok(meta) = path.symlink_metadata() else {

@@ -36,7 +36,7 @@ pub enum Fetch {
 /// to be fetched.
 pub(super) fn lists(log: &Log, cache: &Path, sources: &[String], arch: Arch, fetch: Fetch) -> Result<Option<PathBuf>> {
     let key = Sha256::digest(format!("{arch}\n{}", sources.join("\n")));
-    let entry = cache.join(format!("indices-{}", hex::encode(&key[..8])));
+    let entry = cache.join(format!("{}{}", forget::INDICES, hex::encode(&key[..8])));
     let is_there = entry.is_dir();
     match fetch {
         Fetch::Never if !is_there => return Ok(None),

@@ -19,25 +19,43 @@ const FORMAT: &str = "1";
 /// How much of a file is looked at as one piece, in bytes.
 const PIECE: u32 = 64 * 1024;
 
-/// The hash of everything that shapes the image; `packages` is the entry of the cache with its packages.
-pub(super) fn key(context: &Context<'_>, packages: &Path) -> Result<String> {
-    // The cache may have been filled anew since, and an installation may give something else.
-    hash(context, packages, RECORD)
+/// What a build is known by.
+#[derive(Debug)]
+pub(super) struct Keys {
+    /// The hash of everything that shapes the image.
+    pub(super) exact: String,
+    /// The hash of all that was asked for, and of which packages that came to; not of what their installation gave. Whatever builds
+    /// have it in common should be equal.
+    pub(super) comparable: String,
 }
 
-/// The hash of all that was asked for, and of which packages that came to; not of what their installation gave. Whatever builds have
-/// it in common should be equal.
-pub(super) fn comparable(context: &Context<'_>, packages: &Path) -> Result<String> {
-    hash(context, packages, LOCK)
+/// Both keys of a build; `packages` is the entry of the cache with its packages.
+pub(super) fn keys(context: &Context<'_>, packages: &Path) -> Result<Keys> {
+    let asked_for = asked_for(context, packages)?;
+    let with = |told_by: &str| -> Result<String> {
+        let path = packages.join(told_by);
+        let mut hash = asked_for.clone();
+        part(&mut hash, &content(&path).doing("read", &path)?);
+        Ok(hex::encode(&hash.finalize()[..16]))
+    };
+    Ok(Keys {
+        // The cache may have been filled anew since, and an installation may give something else.
+        exact: with(RECORD)?,
+        comparable: with(LOCK)?,
+    })
 }
 
-fn hash(context: &Context<'_>, packages: &Path, told_by: &str) -> Result<String> {
+/// Adds one part to a hash, apart from the next.
+fn part(hash: &mut Sha256, bytes: &[u8]) {
+    hash.update((bytes.len() as u64).to_le_bytes());
+    hash.update(bytes);
+}
+
+/// The hash of all that was asked for, to which what that came to is yet to be added.
+fn asked_for(context: &Context<'_>, packages: &Path) -> Result<Sha256> {
     let (options, definition) = (context.options, context.definition);
     let mut hash = Sha256::new();
-    let mut part = |bytes: &[u8]| {
-        hash.update((bytes.len() as u64).to_le_bytes());
-        hash.update(bytes);
-    };
+    let mut part = |bytes: &[u8]| part(&mut hash, bytes);
     part(FORMAT.as_bytes());
     part(packages.file_name().unwrap_or_default().as_encoded_bytes());
     part(format!("{definition:?}").as_bytes());
@@ -50,7 +68,6 @@ fn hash(context: &Context<'_>, packages: &Path, told_by: &str) -> Result<String>
     files.extend(options.debs.iter().chain(&definition.package_files).cloned());
     files.extend(definition.signatures.iter().map(|signature| signature.key.clone()));
     files.extend((definition.containers.iter()).flat_map(|container| container.quadlets.iter().cloned()));
-    files.push(packages.join(told_by));
     for file in files {
         part(&content(&file).doing("read", &file)?);
     }
@@ -80,7 +97,7 @@ fn hash(context: &Context<'_>, packages: &Path, told_by: &str) -> Result<String>
             }
         }
     }
-    Ok(hex::encode(&hash.finalize()[..16]))
+    Ok(hash)
 }
 
 /// The options without those that say where things are and what is shown. A new one counts until it is named here.
@@ -186,7 +203,8 @@ mod tests {
         let with = |lock: &str, record: &str| {
             fs::write(entry.join(LOCK), lock).unwrap();
             fs::write(entry.join(RECORD), record).unwrap();
-            (key(&context, &entry).unwrap(), comparable(&context, &entry).unwrap())
+            let Keys { exact, comparable } = keys(&context, &entry).unwrap();
+            (exact, comparable)
         };
         let first = with("lock", "installed");
         let installed_otherwise = with("lock", "installed otherwise");

@@ -141,7 +141,7 @@ pub fn cache_entry(context: &Context<'_>) -> Result<PathBuf> {
     } else {
         &context.options.cache
     };
-    Ok(folder.join(format!("packages-{name}")))
+    Ok(folder.join(format!("{}{name}", forget::PACKAGES)))
 }
 
 /// Takes both trees from the cache, or makes them.
@@ -278,7 +278,7 @@ fn tools(context: &Context<'_>, lock: &Lock) -> Result<ToolRoot> {
     for package in &lock.tools {
         hash.update(&package.sha256);
     }
-    let name = format!("tools-{}", hex::encode(&hash.finalize()[..12]));
+    let name = format!("{}{}", forget::TOOLS, hex::encode(&hash.finalize()[..12]));
     let tree = if context.options.no_cache { &context.work } else { cache }.join(name);
     if !tree.exists() {
         fetched(context, lock.tools.iter())?;

@@ -81,7 +81,7 @@ fn name(file: &Path) -> String {
 }
 
 fn place(cache: &Path, key: &str) -> PathBuf {
-    cache.join(format!("built-{key}.json"))
+    cache.join(format!("{}{key}.json", forget::BUILT))
 }
 
 #[cfg(test)]

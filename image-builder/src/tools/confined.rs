@@ -18,7 +18,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::unistd::{chdir, chroot};
 
-use super::tied;
+use super::fixed;
 
 /// What the program keeps of root's rights, by the numbers of capabilities(7): `chown`, `dac_override`, `fowner` and `fsetid`. They are
 /// about files, and it sees only those of the tree.
@@ -34,14 +34,8 @@ const MAX: libc::c_ulong = 63;
 pub(super) fn confined(tree: &Path, program: &str) -> io::Result<Command> {
     let tree = CString::new(tree.as_os_str().as_bytes())?;
     // Not looked up on the host: its name is found in the tree, by this PATH.
-    let mut command = Command::new(program);
-    command
-        .env("LC_ALL", "C.UTF-8")
-        .env("TZ", "UTC")
-        .env("PATH", "/usr/sbin:/usr/bin")
-        .env_remove("LANGUAGE")
-        .current_dir("/");
-    tied::tie(&mut command);
+    let mut command = fixed(Path::new(program));
+    command.env("PATH", "/usr/sbin:/usr/bin").current_dir("/");
     let enter = move || {
         unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC)?;
         chroot(tree.as_c_str())?;

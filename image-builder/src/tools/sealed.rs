@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use twinhull_chroot::{LAUNCHER, PROGRAM_FOLLOWS};
+use twinhull_chroot::{LAUNCHER, OPTIONS, PROGRAM_FOLLOWS};
 
 use super::command;
 
@@ -49,14 +49,7 @@ pub(super) fn sealed(program: &str, root: &Path, file: &Path, folder: Option<&Pa
         enter.args(["--user", "--map-root-user"]);
     }
     enter
-        .args([
-            "--mount",
-            "--propagation",
-            "unchanged",
-            "--pid",
-            "--fork",
-            "--kill-child=KILL",
-        ])
+        .args(OPTIONS)
         .args(["sh", "-euc", ENTER, "enter"])
         .arg(root)
         .arg(file)

@@ -14,8 +14,8 @@ pub const LAUNCHER: &str = "unshare";
 /// Stands in the arguments of [`LAUNCHER`] before the program of the tree.
 pub const PROGRAM_FOLLOWS: &str = "--";
 
-/// Namespaces of mounts and of processes; the first process of the latter dies with [`LAUNCHER`], and all others die with the first.
-const OPTIONS: [&str; 6] = [
+/// What [`LAUNCHER`] is told first: namespaces of mounts and of processes; the first process of the latter dies with [`LAUNCHER`], and all others die with the first.
+pub const OPTIONS: [&str; 6] = [
     "--mount",
     "--propagation",
     "unchanged",

@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use twinhull_layout::Arch;
-
 use super::document::{Machine, Service};
 use super::reading::Written;
 use crate::artefacts::Artefacts;
@@ -72,8 +70,7 @@ impl Written {
         artefacts: &Artefacts,
         image: Option<&Path>,
     ) -> Result<PathBuf> {
-        let of = |arch: Arch| Artefacts::open(artefacts.work(), arch);
-        let arch = machine.arch.unwrap_or(artefacts.arch());
+        let artefacts = artefacts.of(machine.arch.unwrap_or(artefacts.arch()));
         match (&machine.image, &machine.release) {
             (Some(path), _) => {
                 let path = self.folder.join(path);
@@ -86,8 +83,8 @@ impl Written {
                 }
             }
             (None, Some(version)) => match &machine.product {
-                Some(product) => Ok(of(arch)?.image_of(product, version)?.disk),
-                None => Ok(of(arch)?.image(version)?.disk),
+                Some(product) => Ok(artefacts.image_of(product, version)?.disk),
+                None => Ok(artefacts.image(version)?.disk),
             },
             (None, None) => image.map(Path::to_owned).ok_or_else(|| {
                 let why = "has no `image` and no `release`: name an image before the scenario";

@@ -14,7 +14,7 @@ use super::names::Names;
 use super::on_disk::{Spot, Wanted};
 use super::reading::{Step, Written};
 use super::services::{Running, Surroundings, fill};
-use crate::artefacts::{Artefacts, Image};
+use crate::artefacts::Image;
 use crate::error::{Error, Result, expect};
 use crate::machine::Machine;
 use crate::machine::credential::Credential;
@@ -183,11 +183,6 @@ impl<'a> Play<'a> {
         })
     }
 
-    /// What the folder given by `--work` has for `arch`.
-    fn artefacts(&self, arch: Arch) -> Result<Artefacts> {
-        Artefacts::open(self.stage.artefacts().work(), arch)
-    }
-
     async fn steps(&mut self) -> Result<()> {
         for step in &self.written.steps {
             self.stage.step(step.about.clone().unwrap_or_else(|| step.in_short()));
@@ -242,15 +237,13 @@ impl<'a> Play<'a> {
                 description,
                 base,
             } => {
-                let arch = self.stage.artefacts().arch();
+                let artefacts = self.stage.artefacts();
                 let image = match (release, description) {
-                    (Some(version), _) => self.artefacts(arch)?.image(version)?,
+                    (Some(version), _) => artefacts.image(version)?,
                     (None, Some(path)) => Image::open(&self.written.folder.join(path))?,
                     (None, None) => return Err(Error::Expectation("no release is named".to_owned())),
                 };
-                let base = (base.as_ref())
-                    .map(|version| self.artefacts(arch)?.image(version))
-                    .transpose()?;
+                let base = (base.as_ref()).map(|version| artefacts.image(version)).transpose()?;
                 let repository = match service {
                     Some(name) => self.services.get(name).and_then(Running::repository),
                     None => self.services.values().find_map(Running::repository),
