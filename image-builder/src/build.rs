@@ -148,6 +148,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Built> {
         trust_root: Some(options.trust_root.clone()),
         // Opened below, once: a token may ask for something each time.
         keys: None,
+        signatures: None,
     })?;
     preflight::root()?;
     let keys = (options.keys.as_deref())
@@ -268,8 +269,8 @@ fn compare(earlier: Option<&Record>, anew: &Record, output: &Path) -> Result<&'s
 fn steps(context: &Context<'_>, progress: &Progress) -> Result<Built> {
     let (options, definition) = (context.options, context.definition);
 
-    let step = progress.step("packages", "fetch and install packages");
-    let mut packages = packages::run(context)?;
+    let step = progress.step("packages", "look what the cache has");
+    let mut packages = packages::run(context, &step)?;
     step.done(match (packages.cached, &options.lock) {
         (true, None) => "from the cache (--refresh fetches anew)",
         (true, Some(_)) => "those of the lock, from the cache",

@@ -160,6 +160,9 @@ pub struct CheckArgs {
     /// The folder of keys that will sign: each must be there and belong to its certificate
     #[arg(long, value_name = "DIR")]
     pub keys: Option<PathBuf>,
+    /// Keys that are not in their folder will sign elsewhere: their certificates must be there
+    #[arg(long, value_name = "DIR", requires = "keys")]
+    pub signatures: Option<PathBuf>,
     /// The folder that keeps the indices of the archives [default: /var/cache/twinhull, or ~/.cache/twinhull for those who may not write there]
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
@@ -353,6 +356,7 @@ impl From<CheckArgs> for build::check::Request {
             init: args.init,
             trust_root: args.trust_root,
             keys: args.keys,
+            signatures: args.signatures,
         }
     }
 }

@@ -9,9 +9,11 @@ pub mod container;
 pub mod format;
 mod fragment;
 pub mod openpgp;
+pub mod package;
 pub mod pattern;
 pub mod reference;
 pub mod size;
+pub mod unit;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -27,7 +29,9 @@ use container::Container;
 use format::Format;
 use fragment::Fragment;
 use openpgp::Encoding;
+use package::Package;
 use size::{MIB, Size};
+use unit::Unit;
 
 /// The suite that packages are from.
 const DEFAULT_SUITE: &str = "trixie";
@@ -106,7 +110,7 @@ pub struct Definition {
     /// The root file system that the tree begins with, instead of packages.
     pub base: Option<Base>,
     /// The packages to install, beside what Debian calls essential; firmware among them.
-    pub packages: Vec<String>,
+    pub packages: Vec<Package>,
     /// Package files to install after them.
     pub package_files: Vec<PathBuf>,
     /// Patterns of paths that do not enter the image; see [`pattern::matches`].
@@ -138,11 +142,11 @@ pub struct Definition {
     /// Which signatures container images must carry; no policy when empty.
     pub signatures: Vec<Signature>,
     /// Units that start by themselves.
-    pub enable: Vec<String>,
+    pub enable: Vec<Unit>,
     /// Units that Debian would enable and that stay off.
-    pub disable: Vec<String>,
+    pub disable: Vec<Unit>,
     /// Units that cannot be started at all.
-    pub mask: Vec<String>,
+    pub mask: Vec<Unit>,
     /// The sizes of the partitions.
     pub disk: DiskSizes,
     /// The largest root file system.
@@ -272,18 +276,28 @@ fn check(path: &Path, merged: Fragment) -> Result<Definition> {
         components.push(FIRMWARE_COMPONENT.into());
     }
     let kernels: Vec<String> = merged.kernel.package.values().cloned().collect();
+    let no_name = |bad: &str, key: &str| {
+        wrong(format!(
+            "`{bad}` in {key} is no name of Debian: small letters, digits and +-. but no - at its end"
+        ))
+    };
     let words = [
         ("suite", std::slice::from_ref(&suite)),
         ("[distribution] components", &components),
-        ("[packages] install", &merged.packages.install),
         ("[kernel] package", &kernels),
-        ("[kernel] firmware", &firmware),
     ];
     for (key, values) in words {
-        if let Some(bad) = values.iter().find(|value| !is_package_name(value)) {
-            return Err(wrong(format!(
-                "`{bad}` in {key} is no name of Debian: small letters, digits and +-. but no - at its end"
-            )));
+        if let Some(bad) = values.iter().find(|value| !package::is_name(value)) {
+            return Err(no_name(bad, key));
+        }
+    }
+    let mut packages = Vec::new();
+    for (key, values) in [
+        ("[packages] install", &merged.packages.install),
+        ("[kernel] firmware", &firmware),
+    ] {
+        for value in values {
+            packages.push(Package::parse(value).map_err(|bad| no_name(&bad, key))?);
         }
     }
     for pattern in merged.packages.exclude.iter().chain(&merged.packages.keep) {
@@ -374,16 +388,13 @@ fn check(path: &Path, merged: Fragment) -> Result<Definition> {
         }
         modes.insert(file, mode);
     }
-    let enabled: BTreeSet<&String> = merged.units.enable.iter().collect();
-    if let Some(both) = merged
-        .units
-        .mask
-        .iter()
-        .chain(&merged.units.disable)
-        .find(|unit| enabled.contains(unit))
-    {
+    let [enable, disable, mask] = [&merged.units.enable, &merged.units.disable, &merged.units.mask]
+        .map(|units| units.iter().map(|unit| Unit::parse(unit)).collect::<Vec<_>>());
+    let enabled: BTreeSet<&str> = enable.iter().map(|unit| unit.name.as_str()).collect();
+    if let Some(both) = (mask.iter().chain(&disable)).find(|unit| enabled.contains(unit.name.as_str())) {
         return Err(wrong(format!(
-            "{both} is enabled and also masked or disabled in [units]; keep one"
+            "{} is enabled and also masked or disabled in [units]; keep one",
+            both.name
         )));
     }
     let cmdline = merged.kernel.cmdline.unwrap_or_default();
@@ -421,7 +432,7 @@ fn check(path: &Path, merged: Fragment) -> Result<Definition> {
         components,
         repositories,
         base,
-        packages: merged.packages.install.into_iter().chain(firmware).collect(),
+        packages,
         package_files: merged.packages.files,
         drop: merged.drop,
         exclude: merged.packages.exclude,
@@ -437,9 +448,9 @@ fn check(path: &Path, merged: Fragment) -> Result<Definition> {
         accounts,
         containers,
         signatures,
-        enable: merged.units.enable,
-        disable: merged.units.disable,
-        mask: merged.units.mask,
+        enable,
+        disable,
+        mask,
         disk,
         root_budget,
         uki_budget,
@@ -562,20 +573,14 @@ fn check_sizes(disk: DiskSizes) -> Result<(), String> {
     Ok(())
 }
 
-/// Names of packages and suites, with an architecture or a release behind a colon or slash left out on purpose:
-/// what is written here becomes an argument of another program. apt takes one that ends with - for a package to remove.
-fn is_package_name(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c))
-        && !name.ends_with('-')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs;
+
+    fn names(definition: &Definition) -> Vec<String> {
+        definition.packages.iter().map(ToString::to_string).collect()
+    }
 
     fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -627,7 +632,7 @@ mod tests {
         ]);
         let definition = Definition::read(&folder.path().join("a.toml"), Arch::X86_64).unwrap();
         assert_eq!(definition.product.as_str(), "mine");
-        assert_eq!(definition.packages, ["systemd", "podman"]);
+        assert_eq!(names(&definition), ["systemd", "podman"]);
         assert_eq!(definition.disk.root, Size(1024 * MIB));
         assert_eq!(definition.overlays, [folder.path().join("base/files")]);
     }
@@ -645,9 +650,9 @@ mod tests {
             ),
         ]);
         let read = |arch| Definition::read(&folder.path().join("a.toml"), arch).unwrap();
-        assert_eq!(read(Arch::X86_64).packages, ["a", "b", "c"]);
+        assert_eq!(names(&read(Arch::X86_64)), ["a", "b", "c"]);
         assert!(read(Arch::X86_64).kernel_package(Arch::Aarch64).is_err());
-        assert_eq!(read(Arch::Aarch64).packages, ["a"]);
+        assert_eq!(names(&read(Arch::Aarch64)), ["a"]);
         assert_eq!(read(Arch::Aarch64).kernel_package(Arch::Aarch64).unwrap(), "k-arm");
     }
 
@@ -656,7 +661,7 @@ mod tests {
         let folder = folder(&[("a.toml", "product = \"p\"\n[kernel]\nfirmware = [\"firmware-x\"]\n")]);
         let definition = Definition::read(&folder.path().join("a.toml"), Arch::X86_64).unwrap();
         assert_eq!(definition.components, ["main", "non-free-firmware"]);
-        assert_eq!(definition.packages, ["firmware-x"]);
+        assert_eq!(names(&definition), ["firmware-x"]);
     }
 
     #[test]
@@ -674,6 +679,11 @@ mod tests {
                 "`podman:arm64`",
             ),
             ("product = \"p\"\n[packages]\ninstall = [\"nano-\"]", "`nano-`"),
+            ("product = \"p\"\n[packages]\ninstall = [\"a | --rm\"]", "`--rm`"),
+            (
+                "product = \"p\"\n[packages]\ninstall = [\"a |\"]",
+                "`` in [packages] install",
+            ),
             (
                 "product = \"p\"\n[kernel]\npackage = { x86_64 = \"--foo bar\" }",
                 "`--foo bar` in [kernel] package",
@@ -716,7 +726,7 @@ mod tests {
             ("product = \"p\"\n[arch.mips]\n", "a.toml:2:"),
             ("product = \"p\"\n[modes]\n\"/usr/bin/x\" = \"rwx\"", "no octal mode"),
             (
-                "product = \"p\"\n[units]\nenable = [\"a.service\"]\nmask = [\"a.service\"]",
+                "product = \"p\"\n[units]\nenable = [\"a.service\"]\nmask = [\"-a.service\"]",
                 "keep one",
             ),
         ] {

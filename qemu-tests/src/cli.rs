@@ -117,7 +117,7 @@ pub struct How {
     /// The architecture of the images
     #[arg(long, default_value_t = Arch::X86_64)]
     pub arch: Arch,
-    /// Scenarios side by side, as far as memory allows [default: one for each core]
+    /// Machines side by side, as far as memory allows; a scenario that has more runs alone [default: one for each core]
     #[arg(long, value_name = "N")]
     pub jobs: Option<NonZeroU8>,
     /// auto (kvm if it proves itself by booting the firmware), kvm or tcg

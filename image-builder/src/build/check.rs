@@ -11,6 +11,7 @@ use super::packages::BOOT_LOADER;
 use crate::definition::Definition;
 use crate::definition::base::{Base, Oci};
 use crate::definition::format::Format;
+use crate::definition::package::Package;
 use crate::error::{Error, Result};
 use crate::keys::BuildKeys;
 use crate::preflight;
@@ -41,6 +42,8 @@ pub struct Request {
     pub trust_root: Option<PathBuf>,
     /// The folder of keys that will sign.
     pub keys: Option<PathBuf>,
+    /// Where signatures of keys will be from that are not in it.
+    pub signatures: Option<PathBuf>,
 }
 
 /// A definition that is in order.
@@ -88,7 +91,8 @@ pub fn run(request: &Request) -> Result<Checked> {
             .filter_map(|init| preflight::init(init, request.arch)),
     );
     problems.extend(request.trust_root.iter().filter_map(|root| preflight::trust_root(root)));
-    let keys = request.keys.iter().filter_map(|keys| BuildKeys::open(keys, None).err());
+    let signatures = request.signatures.as_deref();
+    let keys = (request.keys.iter()).filter_map(|keys| BuildKeys::open(keys, signatures).err());
     problems.extend(keys.map(|error| format!("--keys: {error}")));
     // What a lock names was there when it was written, and is fetched by its hash or found to be gone: the archives are not asked.
     let names_unknown = match lock {
@@ -130,9 +134,9 @@ fn unknown_names(request: &Request, definition: &Definition, problems: &mut Vec<
     match names(request, definition) {
         Ok(Some(names)) => {
             let kernel = definition.kernel_package(request.arch)?;
-            let packages = definition.packages.iter().map(String::as_str);
-            let wanted = packages.chain([kernel, BOOT_LOADER]);
-            problems.extend(wanted.filter_map(|name| names.problem(name, &definition.suite, request.arch)));
+            let of_boot = [kernel, BOOT_LOADER].map(Package::named);
+            let wanted = definition.packages.iter().chain(&of_boot);
+            problems.extend(wanted.filter_map(|package| names.problem(package, &definition.suite, request.arch)));
             Ok(None)
         }
         Ok(None) => Ok(Some("no indices in the cache".to_owned())),

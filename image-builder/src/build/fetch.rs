@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::lock::{Locked, MAIN, SECURITY};
 use super::mirrors::Mirrors;
 use crate::error::{Doing, Error, Result};
+use crate::progress::Step;
 use crate::tools::{Log, apt};
 use crate::work::{IfBusy, Work};
 
@@ -23,7 +24,7 @@ pub(super) fn place(cache: &Path, package: &Locked) -> PathBuf {
         .join(format!("{}.deb", package.sha256.to_lowercase()))
 }
 
-/// Fetches what the cache does not have.
+/// Fetches what the cache does not have, and shows in `step` how far that is.
 ///
 /// # Errors
 /// Names every package that no archive has any more, or whose bytes are not those of the lock.
@@ -32,6 +33,7 @@ pub(super) fn run<'a>(
     cache: &Path,
     mirrors: &dyn Fn() -> Result<Mirrors>,
     packages: impl Iterator<Item = &'a Locked>,
+    step: &Step,
 ) -> Result<()> {
     // The same file may be in two lists.
     let mut missing: BTreeMap<&str, &Locked> = packages
@@ -52,8 +54,10 @@ pub(super) fn run<'a>(
     let wanted: Vec<(String, PathBuf, &str)> = (missing.values())
         .map(|package| (uri(package, &mirrors), target(package), package.sha256.as_str()))
         .collect();
+    step.now(&format!("fetch {} packages", wanted.len()));
+    let size = missing.values().map(|package| package.size).sum();
     // What it could not fetch is seen below, by name; its log says why.
-    let ended = apt::download(log, &wanted);
+    let ended = step.watch_bytes(size, || bytes_in(work.path()), || apt::download(log, &wanted));
     let mut gone = Vec::new();
     for package in missing.values() {
         let file = target(package);
@@ -83,6 +87,15 @@ pub(super) fn run<'a>(
     })
 }
 
+/// What the files of `folder` hold, in bytes; as far as can be seen.
+fn bytes_in(folder: &Path) -> u64 {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    files
+        .filter_map(|file| file.metadata().ok())
+        .map(|found| found.len())
+        .sum()
+}
+
 /// The address of a package today.
 fn uri(package: &Locked, mirrors: &Mirrors) -> String {
     let archive = match package.archive.as_str() {
@@ -108,6 +121,7 @@ pub(crate) fn sha256(path: &Path) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::progress::Progress;
 
     fn package(name: &str, content: &[u8]) -> Locked {
         Locked {
@@ -140,7 +154,8 @@ mod tests {
             package("changed", b"before"),
             package("gone", b"gone"),
         ];
-        let error = run(&log, &cache, &mirrors, list.iter()).unwrap_err().to_string();
+        let step = Progress::plain().step("packages", "fetch");
+        let error = run(&log, &cache, &mirrors, list.iter(), &step).unwrap_err().to_string();
         assert!(
             error.contains("changed 1:2.0, gone 1:2.0") || error.contains("gone 1:2.0, changed 1:2.0"),
             "{error}"
@@ -151,6 +166,6 @@ mod tests {
         );
         // The one that was there is not fetched again: no archive is asked for.
         let none = || Err(Error::Content("no archive".into()));
-        run(&log, &cache, &none, list[..1].iter()).unwrap();
+        run(&log, &cache, &none, list[..1].iter(), &step).unwrap();
     }
 }

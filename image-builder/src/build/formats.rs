@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use twinhull_layout::{Slot, Table, partition};
@@ -39,7 +40,11 @@ pub(super) fn run(
     let path = context.file(format.name());
     match format {
         Format::Qcow2 => qemu_img::qcow2(&context.log, disk, &path)?,
-        Format::RawZst => compress(disk, &path, step).doing("write the compressed disk", &path)?,
+        Format::RawZst => {
+            let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+            let workers = u32::try_from(processors).unwrap_or(1);
+            compress(disk, &path, workers, step).doing("write the compressed disk", &path)?;
+        }
         Format::Split => return split(disk, root_size, &|ending| context.file(&format!("split.{ending}"))),
     }
     Ok(vec![(path, format.name())])
@@ -68,14 +73,17 @@ fn split(disk: &Path, root_size: u64, place: &dyn Fn(&str) -> PathBuf) -> Result
     Ok(files)
 }
 
-fn compress(from: &Path, to: &Path, step: &Step) -> io::Result<()> {
-    let file = File::open(from)?;
-    let size = file.metadata()?.len();
-    let mut source = BufReader::with_capacity(1 << 20, step.follow(file, size));
+/// Writes the disk `from` compressed into the new file `to`, by so many `workers`, one or more: what they write does not depend on
+/// how many they are.
+fn compress(from: &Path, to: &Path, workers: u32, step: &Step) -> io::Result<()> {
+    let disk = sparse::Reader::new(File::open(from)?)?;
+    let size = disk.size();
+    let mut source = BufReader::with_capacity(1 << 20, step.follow(disk, size));
     let mut encoder = zstd::Encoder::new(File::create_new(to)?, LEVEL)?;
     // Whoever unpacks it learns of a damaged file, and how large the disk will be.
     encoder.include_checksum(true)?;
     encoder.set_pledged_src_size(Some(size))?;
+    encoder.multithread(workers)?;
     io::copy(&mut source, &mut encoder)?;
     encoder.finish().map(|_| ())
 }
@@ -167,8 +175,28 @@ mod tests {
         content[2 << 20] = 7;
         std::fs::write(&from, &content).unwrap();
         let step = Progress::plain().step("format", "x");
-        compress(&from, &to, &step).unwrap();
+        compress(&from, &to, 1, &step).unwrap();
         assert!(to.metadata().unwrap().len() < 4096);
         assert!(zstd::decode_all(File::open(&to).unwrap()).unwrap() == content);
+    }
+
+    #[test]
+    fn compressed_disk_does_not_tell_how_many_processors_the_host_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        // Some of it is like the rest and some is not, and it is more than one worker takes at a time.
+        let content: Vec<u8> = (0..24_u32 << 18)
+            .flat_map(|number| (number.wrapping_mul(0x9e37_79b9) >> (number % 19)).to_le_bytes())
+            .collect();
+        std::fs::write(path("disk"), &content).unwrap();
+        let step = Progress::plain().step("format", "x");
+        let by = |workers: u32| {
+            let to = path(&workers.to_string());
+            compress(&path("disk"), &to, workers, &step).unwrap();
+            std::fs::read(to).unwrap()
+        };
+        let one = by(1);
+        assert!(one == by(2) && one == by(5));
+        assert!(zstd::decode_all(one.as_slice()).unwrap() == content);
     }
 }

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use twinhull_layout::Arch;
 
 use super::forget;
+use crate::definition::package::Package;
 use crate::error::{Doing, Result};
 use crate::preflight;
 use crate::tools::{Log, apt};
@@ -80,18 +81,23 @@ impl Names {
         }
     }
 
-    /// What is wrong with `name`, if anything.
-    pub(super) fn problem(&self, name: &str, suite: &str, arch: Arch) -> Option<String> {
-        let bare = name.split(':').next().unwrap_or(name);
-        if self.0.contains(bare) {
+    /// Whether `name` can be installed.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains(name)
+    }
+
+    /// What is wrong with `package`, if anything.
+    pub(super) fn problem(&self, package: &Package, suite: &str, arch: Arch) -> Option<String> {
+        if package.names().any(|name| self.has(name)) {
             return None;
         }
+        let bare = package.names().next()?;
         let nearest = (self.0.iter())
             .map(|known| (strsim::jaro_winkler(bare, known), known))
             .filter(|(likeness, _)| *likeness > LIKENESS)
             .max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1)));
         let hint = nearest.map_or_else(String::new, |(_, known)| format!("; did you mean `{known}`?"));
-        Some(format!("{suite} has no package `{name}` for {arch}{hint}"))
+        Some(format!("{suite} has no package `{package}` for {arch}{hint}"))
     }
 }
 
@@ -103,9 +109,10 @@ mod tests {
     fn absent_package_is_named_with_the_nearest() {
         let mut names = Names::default();
         names.add("Package: podman\nVersion: 5\nProvides: container-engine (= 5), oci\n\nPackage: pod\n");
-        let problem = |name| names.problem(name, "trixie", Arch::Aarch64);
+        let problem = |name| names.problem(&Package::parse(name).unwrap(), "trixie", Arch::Aarch64);
         assert_eq!(problem("podman"), None);
         assert_eq!(problem("container-engine"), None);
+        assert_eq!(problem("podmann | pod"), None);
         assert_eq!(
             problem("podmann").unwrap(),
             "trixie has no package `podmann` for aarch64; did you mean `podman`?"

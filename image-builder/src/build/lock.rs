@@ -250,7 +250,7 @@ impl Lock {
 
 /// What a definition asks for by name.
 fn asked(definition: &Definition) -> Vec<String> {
-    let names: BTreeSet<String> = definition.packages.iter().cloned().collect();
+    let names: BTreeSet<String> = definition.packages.iter().map(ToString::to_string).collect();
     names.into_iter().collect()
 }
 

@@ -20,9 +20,10 @@ use super::view::View;
 use super::{Context, archive, fetch, forget, inputs, oci, resolve};
 use crate::definition::base::{Base, Oci};
 use crate::error::{Doing, Error, Result};
+use crate::progress::Step;
 use crate::tools::mmdebstrap::{self, Request};
 use crate::tools::root::{self, ToolRoot};
-use crate::tools::{apt, dpkg_deb, tar};
+use crate::tools::{apt, dpkg, dpkg_deb, tar};
 use crate::tree;
 use crate::work::{self, Held, IfBusy, Work};
 
@@ -102,7 +103,7 @@ pub fn cache_entry(context: &Context<'_>) -> Result<PathBuf> {
     if let Some(lock) = &context.lock {
         hash.update(lock.to_text());
     } else {
-        let mut packages: Vec<&str> = definition.packages.iter().map(String::as_str).collect();
+        let mut packages: Vec<String> = definition.packages.iter().map(ToString::to_string).collect();
         packages.sort_unstable();
         for part in [
             &definition.suite,
@@ -144,25 +145,27 @@ pub fn cache_entry(context: &Context<'_>) -> Result<PathBuf> {
     Ok(folder.join(format!("{}{name}", forget::PACKAGES)))
 }
 
-/// Takes both trees from the cache, or makes them.
-pub fn run(context: &Context<'_>) -> Result<Packages> {
+/// Takes both trees from the cache, or makes them; `step` shows what of that is going on.
+pub fn run(context: &Context<'_>, step: &Step) -> Result<Packages> {
     let entry = cache_entry(context)?;
     if !context.options.refresh
-        && let Some(found) = cached(context, &entry)?
+        && let Some(found) = cached(context, &entry, step)?
     {
         return Ok(found);
     }
+    step.now("wait for another build that has these packages in work");
     let work = Work::take(&entry.with_extension("part"), IfBusy::Wait)?;
     // Another build may have made them while this one waited.
     if entry.join(RECORD).exists() {
         if !context.options.refresh
-            && let Some(found) = cached(context, &entry)?
+            && let Some(found) = cached(context, &entry, step)?
         {
             return Ok(found);
         }
         // Another build may be reading them.
         work::remove(&entry)?;
     }
+    step.now("find out which packages that takes");
     let lock = match &context.lock {
         Some(lock) => lock.clone(),
         None => resolve::run(&resolve::Request {
@@ -173,12 +176,12 @@ pub fn run(context: &Context<'_>) -> Result<Packages> {
             mirrors: &mirrors(context)?,
         })?,
     };
-    fetched(context, lock.all())?;
-    let tools = tools(context, &lock)?;
+    fetched(context, lock.all(), step)?;
+    let tools = tools(context, &lock, step)?;
     let made = work.path().join("made");
     let trees = made.join(TREES);
     fs::create_dir_all(&trees).doing("make the folder", &trees)?;
-    install(context, &lock, &tools, work.path(), &trees)?;
+    install(context, &lock, &tools, work.path(), &trees, step)?;
     let list = trees.join(ROOT).join(DATABASE);
     let record = Record {
         time: newest(&trees.join(ROOT))?.max(newest(&trees.join(BOOT))?),
@@ -197,14 +200,14 @@ pub fn run(context: &Context<'_>) -> Result<Packages> {
 }
 
 /// What the cache has under `entry`.
-fn cached(context: &Context<'_>, entry: &Path) -> Result<Option<Packages>> {
+fn cached(context: &Context<'_>, entry: &Path, step: &Step) -> Result<Option<Packages>> {
     let Some(held) = Held::take(entry)? else {
         return Ok(None);
     };
     let Some(record) = record(entry)? else { return Ok(None) };
     forget::used(entry);
     let lock = Lock::read(&entry.join(LOCK))?;
-    let tools = tools(context, &lock)?;
+    let tools = tools(context, &lock, step)?;
     packages(context, entry, held, &record, lock, tools, true).map(Some)
 }
 
@@ -266,12 +269,13 @@ fn mirrors(context: &Context<'_>) -> Result<Mirrors> {
 }
 
 /// Has the package files in the cache.
-fn fetched<'a>(context: &Context<'_>, packages: impl Iterator<Item = &'a Locked>) -> Result<()> {
-    fetch::run(&context.log, &context.options.cache, &|| mirrors(context), packages)
+fn fetched<'a>(context: &Context<'_>, packages: impl Iterator<Item = &'a Locked>, step: &Step) -> Result<()> {
+    let mirrors = || mirrors(context);
+    fetch::run(&context.log, &context.options.cache, &mirrors, packages, step)
 }
 
 /// The tree of the tools of `lock`, out of the cache if it has one.
-fn tools(context: &Context<'_>, lock: &Lock) -> Result<ToolRoot> {
+fn tools(context: &Context<'_>, lock: &Lock, step: &Step) -> Result<ToolRoot> {
     let cache = &context.options.cache;
     let mut hash = Sha256::new();
     hash.update(CACHE_FORMAT);
@@ -281,7 +285,8 @@ fn tools(context: &Context<'_>, lock: &Lock) -> Result<ToolRoot> {
     let name = format!("{}{}", forget::TOOLS, hex::encode(&hash.finalize()[..12]));
     let tree = if context.options.no_cache { &context.work } else { cache }.join(name);
     if !tree.exists() {
-        fetched(context, lock.tools.iter())?;
+        fetched(context, lock.tools.iter(), step)?;
+        step.now("unpack the tools");
         let work = Work::take(&tree.with_extension("part"), IfBusy::Wait)?;
         // Another build may have made it while this one waited.
         if !tree.exists() {
@@ -307,11 +312,12 @@ fn unpack(context: &Context<'_>, packages: &[Locked], to: &Path) -> Result<()> {
 }
 
 /// Makes both trees in the folder `trees`; `work` is a folder beside the cache for what that takes.
-fn install(context: &Context<'_>, lock: &Lock, tools: &ToolRoot, work: &Path, trees: &Path) -> Result<()> {
+fn install(context: &Context<'_>, lock: &Lock, tools: &ToolRoot, work: &Path, trees: &Path, step: &Step) -> Result<()> {
     let (definition, options) = (context.definition, context.options);
     let root = trees.join(ROOT);
     if let Some(base) = &definition.base {
         fs::create_dir(&root).doing("make the folder", &root)?;
+        step.now("unpack the base");
         match base {
             Base::Tarball(tarball) => tar::unpack(&context.log, tarball, &root)?,
             Base::Oci(image) => oci::unpack(&context.log, image, options.arch, &work.join("oci"), &root)?,
@@ -333,9 +339,16 @@ fn install(context: &Context<'_>, lock: &Lock, tools: &ToolRoot, work: &Path, tr
             exclude: &definition.exclude,
             keep: &definition.keep,
         };
-        mmdebstrap::run(&context.log, tools, &request, &root)?;
+        step.now(&format!("install {} packages", names.len()));
+        // Each is unpacked and then configured.
+        step.watch_things(
+            2 * names.len() as u64,
+            || dpkg::steps(&root),
+            || mmdebstrap::run(&context.log, tools, &request, &root),
+        )?;
         as_locked(&lock.root, &tree::packages(&root)?)?;
     }
+    step.now("unpack the kernel and the boot loader");
     let boot = trees.join(BOOT);
     unpack(context, &lock.boot, &boot)?;
     // Once, here, and not in every build.

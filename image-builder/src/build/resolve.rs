@@ -4,11 +4,12 @@ use std::path::Path;
 
 use twinhull_layout::Arch;
 
-use super::indices::{self, Fetch};
+use super::indices::{self, Fetch, Names};
 use super::lock::{Lock, Locked, MAIN, SECURITY};
 use super::mirrors::Mirrors;
 use super::packages::BOOT_LOADER;
 use crate::definition::Definition;
+use crate::definition::package::Package;
 use crate::error::{Error, Result};
 use crate::preflight;
 use crate::tools::apt::{self, Item};
@@ -54,7 +55,7 @@ pub(super) fn run(request: &Request<'_>) -> Result<Lock> {
     let root = if definition.base.is_some() {
         Vec::new()
     } else {
-        let named = definition.packages.iter().map(String::as_str);
+        let named = chosen(&definition.packages, &of_image)?;
         let wanted: Vec<&str> = std::iter::once(apt::ESSENTIAL).chain(named).collect();
         resolve(arch, &of_image, &wanted)?
     };
@@ -64,6 +65,18 @@ pub(super) fn run(request: &Request<'_>) -> Result<Lock> {
     let of_host = if arch == host { of_image } else { lists(host)? };
     let tools = resolve(host, &of_host, &root::packages(definition))?;
     Lock::new(definition, arch, host, [root, boot, tools])
+}
+
+/// The name of each of `packages`: where one of several is enough, the first that the indices in the folder `lists` have.
+fn chosen<'a>(packages: &'a [Package], lists: &Path) -> Result<Vec<&'a str>> {
+    let is_choice = packages.iter().any(|package| package.names().nth(1).is_some());
+    let known = is_choice.then(|| Names::read(lists)).transpose()?.unwrap_or_default();
+    let choose = |package: &'a Package| {
+        let found = package.names().find(|name| known.has(name));
+        // Of those that are all absent, apt says so.
+        found.or_else(|| package.names().next())
+    };
+    Ok(packages.iter().filter_map(choose).collect())
 }
 
 /// Whether something of a package enters the image out of the unpacked tree. The others are what these would need if they

@@ -30,6 +30,54 @@ pub(super) fn data(file: &File, at: u64, size: u64) -> io::Result<Option<(u64, u
     Ok(Some((start, seek(start, Whence::SeekHole, size)?.unwrap_or(size))))
 }
 
+/// The content of a file from its beginning to its end, of whose holes the kernel is not asked for the zeros: it would find memory
+/// for each of them.
+#[derive(Debug)]
+pub(super) struct Reader {
+    file: File,
+    size: u64,
+    at: u64,
+    /// The stretch of data that begins or ends next.
+    data: (u64, u64),
+}
+
+impl Reader {
+    /// Begins to read `file`, whose size is not to change meanwhile.
+    pub(super) fn new(file: File) -> io::Result<Self> {
+        Ok(Self {
+            size: file.metadata()?.len(),
+            file,
+            at: 0,
+            data: (0, 0),
+        })
+    }
+
+    /// How much there is to read, in bytes.
+    pub(super) const fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+impl Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.at >= self.data.1 {
+            self.data = data(&self.file, self.at, self.size)?.unwrap_or((self.size, self.size));
+        }
+        let (start, end) = self.data;
+        let is_hole = self.at < start;
+        let ahead = if is_hole { start } else { end.min(self.size) } - self.at;
+        let wanted = buffer.len().min(usize::try_from(ahead).unwrap_or(usize::MAX));
+        let buffer = &mut buffer[..wanted];
+        if is_hole {
+            buffer.fill(0);
+        } else {
+            self.file.read_exact_at(buffer, self.at)?;
+        }
+        self.at += wanted as u64;
+        Ok(wanted)
+    }
+}
+
 /// Copies what is not zero of the `size` bytes of `from` at `from_start` to `to` at `to_start`, and says whether that was anything.
 pub(super) fn copy(from: &File, from_start: u64, size: u64, to: &File, to_start: u64) -> io::Result<bool> {
     const PIECE: usize = 64 * 1024;
@@ -96,6 +144,33 @@ mod tests {
         let written = fs::read(folder.path().join("to")).unwrap();
         assert_eq!(written[4096 + 200_000], 5);
         assert!(written.iter().filter(|byte| **byte != 0).count() == 1);
+    }
+
+    #[test]
+    fn what_is_read_with_its_holes_is_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        for (size, places) in [
+            (0, &[][..]),
+            (1 << 20, &[]),
+            (3 << 20, &[0, 1 << 20, (3 << 20) - 1]),
+            ((3 << 20) + 5, &[5000, (2 << 20) - 1]),
+        ] {
+            let file = File::create(&path).unwrap();
+            file.set_len(size).unwrap();
+            for place in places {
+                file.write_all_at(&[7], *place).unwrap();
+            }
+            let mut reader = Reader::new(File::open(&path).unwrap()).unwrap();
+            let (mut read, mut piece) = (Vec::new(), vec![1; 70_001]);
+            loop {
+                match reader.read(&mut piece).unwrap() {
+                    0 => break,
+                    count => read.extend_from_slice(&piece[..count]),
+                }
+            }
+            assert!(read == fs::read(&path).unwrap(), "{size}");
+        }
     }
 
     #[test]

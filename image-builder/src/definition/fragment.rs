@@ -151,7 +151,8 @@ pub(super) struct Base {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Packages {
-    /// Packages to install, beside what Debian calls essential. What they only recommend is not installed.
+    /// Packages to install, beside what Debian calls essential. What they only recommend is not installed. Of `"a | b"` the first
+    /// that the archives have is taken.
     #[serde(default)]
     pub(super) install: Vec<String>,
     /// Package files to install after them.
@@ -193,13 +194,14 @@ pub(super) struct Initramfs {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Units {
-    /// Units that start by themselves. Nothing else does but what systemd itself enables.
+    /// Units that start by themselves. Nothing else does but what systemd itself enables. Each must be in the image, here and below;
+    /// one that begins with `-` need not.
     #[serde(default)]
     pub(super) enable: Vec<String>,
     /// Units that systemd would enable and that stay off.
     #[serde(default)]
     pub(super) disable: Vec<String>,
-    /// Units that cannot be started at all. Each must be in the image.
+    /// Units that cannot be started at all.
     #[serde(default)]
     pub(super) mask: Vec<String>,
 }

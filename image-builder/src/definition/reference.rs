@@ -79,7 +79,7 @@ pub fn man() -> String {
 
 const HEAD: &str = "# The definition file
 
-<!-- Made by `cargo run -p twinhull --example image-builder-docs`. Change the comments in image-builder/src/definition/fragment.rs. -->
+<!-- Made by `cargo run -p twinhull --example image-builder-docs -- target/dist/image-builder`. Change the comments in image-builder/src/definition/fragment.rs. -->
 
 One TOML file says what an image is made of. A short one is enough:
 

@@ -30,13 +30,12 @@ pub struct Elsewhere {
 }
 
 impl Elsewhere {
-    /// The folder `folder`, made when it is not there, for the key that is called `role`.
-    pub(super) fn new(folder: &Path, role: &str) -> Result<Self> {
-        fs::create_dir_all(folder).doing("make the folder", folder)?;
-        Ok(Self {
+    /// The folder `folder`, made when something goes there, for the key that is called `role`.
+    pub(super) fn new(folder: &Path, role: &str) -> Self {
+        Self {
             folder: folder.to_owned(),
             role: role.to_owned(),
-        })
+        }
     }
 
     /// The signature of `message`, which the caller verifies.
@@ -47,6 +46,7 @@ impl Elsewhere {
         let name = format!("{}-{}", self.role, hex::encode(&Sha256::digest(message)[..8]));
         let signature = self.folder.join(format!("{name}.{SIGNATURE}"));
         if !signature.exists() {
+            fs::create_dir_all(&self.folder).doing("make the folder", &self.folder)?;
             let path = self.folder.join(format!("{name}.{MESSAGE}"));
             twinhull_durable::replace(&path, message, 0o644)?;
             return Err(Error::Unsigned {

@@ -69,15 +69,15 @@ impl Identity {
         Ok(Some(identity))
     }
 
-    /// The key `name`, of which `folder` has nothing but the certificate. What it is to sign goes to the folder `signatures`, which
-    /// is made, and the signature is taken from there.
+    /// The key `name`, of which `folder` has nothing but the certificate. What it is to sign goes to the folder `signatures`, and
+    /// the signature is taken from there.
     ///
     /// # Errors
-    /// There is no certificate; the folder cannot be made.
+    /// There is no certificate, or it cannot be read.
     pub fn elsewhere(folder: &Path, name: &str, signatures: &Path) -> Result<Self> {
         Ok(Self {
             certificate: Certificate::read(&folder.join(format!("{name}.crt")))?,
-            key: Key::Elsewhere(Elsewhere::new(signatures, name)?),
+            key: Key::Elsewhere(Elsewhere::new(signatures, name)),
         })
     }
 

@@ -16,7 +16,9 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
-use nix::unistd::{chdir, chroot};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, chdir, chroot, fork};
 
 use super::fixed;
 
@@ -27,7 +29,7 @@ const KEPT: [libc::c_ulong; 4] = [0, 1, 3, 4];
 /// The most rights that a kernel can know of.
 const MAX: libc::c_ulong = 63;
 
-/// `program` of `tree`, run inside it, with no network and none of root's rights but those over files.
+/// `program` of `tree`, run inside it, with no network, no process but its own, and none of root's rights but those over files.
 ///
 /// # Errors
 /// The path of the tree has a zero in it.
@@ -37,7 +39,10 @@ pub(super) fn confined(tree: &Path, program: &str) -> io::Result<Command> {
     let mut command = fixed(Path::new(program));
     command.env("PATH", "/usr/sbin:/usr/bin").current_dir("/");
     let enter = move || {
-        unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC)?;
+        unshare(
+            CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWPID,
+        )?;
+        go_on_as_first_process()?;
         chroot(tree.as_c_str())?;
         chdir(c"/")?;
         for right in (0..=MAX).filter(|right| !KEPT.contains(right)) {
@@ -51,11 +56,40 @@ pub(super) fn confined(tree: &Path, program: &str) -> io::Result<Command> {
         // No file of the tree gives more than that.
         Ok(prctl::set_no_new_privs()?)
     };
-    // SAFETY: between fork and exec it makes system calls alone, and none of them allocates or takes a lock.
+    // SAFETY: between fork and exec there are system calls alone, and none of them allocates or takes a lock.
     unsafe {
         command.pre_exec(enter);
     }
     Ok(command)
+}
+
+/// A namespace of processes begins with the next one that is started: this goes on as that one. The process that was here waits, and
+/// ends as it ends.
+fn go_on_as_first_process() -> io::Result<()> {
+    // SAFETY: this process is itself a copy with one thread, and both go on with system calls alone.
+    let child = match unsafe { fork() }? {
+        // The kernel ends everything in the namespace with it.
+        ForkResult::Child => return Ok(prctl::set_pdeathsig(Signal::SIGKILL)?),
+        ForkResult::Parent { child } => child,
+    };
+    // Whoever reads what the program prints, or waits for its start, would wait for this process too.
+    // SAFETY: nothing here uses a file any more.
+    unsafe {
+        libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, 0);
+    }
+    let status = loop {
+        match waitpid(child, None) {
+            Ok(WaitStatus::Exited(_, status)) => break status,
+            Ok(WaitStatus::Signaled(_, signal, _)) => {
+                let _ = kill(Pid::this(), signal);
+                break 128 + signal as libc::c_int;
+            }
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => break libc::EXIT_FAILURE,
+        }
+    };
+    // SAFETY: it ends the process without running anything of it.
+    unsafe { libc::_exit(status) }
 }
 
 #[cfg(test)]
@@ -80,6 +114,30 @@ mod tests {
         };
         let rights: Vec<&str> = said.split_whitespace().skip(1).step_by(2).collect();
         assert_eq!(rights, ["000000000000001b"; 3], "{said}");
+    }
+
+    #[test]
+    fn program_of_the_tree_sees_no_process_but_its_own_and_ends_as_it_ends() {
+        let script = format!(
+            "kill -0 {} 2>/dev/null && echo seen; echo $$; exit 3",
+            std::process::id()
+        );
+        let Some(said) = inside(&script) else {
+            return;
+        };
+        assert_eq!(said, "1\n");
+        let ended = |script: &str| {
+            let mut sh = confined(Path::new("/"), "sh").unwrap();
+            sh.args(["-c", script]).status().unwrap()
+        };
+        assert_eq!(ended("exit 3").code(), Some(3));
+        // The first process of a namespace is deaf to signals of its own processes, so another one is asked.
+        assert_eq!(ended("sh -c 'kill -9 $$'; exit $?").code(), Some(137));
+        let missing = confined(Path::new("/"), "no-such-program")
+            .unwrap()
+            .status()
+            .unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `dpkg`: installs package files into a tree.
 
+use std::collections::HashSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Log;
@@ -15,4 +17,18 @@ pub fn install(log: &Log, tools: &ToolRoot, tree: &Path, files: &[PathBuf]) -> R
         .args(["--force-confnew", "-i"])
         .args(files);
     log.run("installing package files", &mut dpkg)
+}
+
+/// How far an installation into `tree` is: each package counts once when it is unpacked, and once more when it is configured.
+pub fn steps(tree: &Path) -> u64 {
+    let log = fs::read_to_string(tree.join("var/log/dpkg.log")).unwrap_or_default();
+    let ends = log.lines().filter(|line| {
+        [" status unpacked ", " status installed "]
+            .iter()
+            .any(|end| line.contains(end))
+    });
+    // What is unpacked over itself, as some are at the beginning, is no further step.
+    ends.filter_map(|line| line.splitn(3, ' ').nth(2))
+        .collect::<HashSet<_>>()
+        .len() as u64
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::files::{link, write};
 use crate::build::Context;
 use crate::definition::Definition;
+use crate::definition::unit::Unit;
 use crate::error::{Error, Result};
 use crate::tools::systemd;
 
@@ -39,11 +40,11 @@ pub(super) fn run(context: &Context<'_>, tree: &Path) -> Result<()> {
         "# What is not enabled by an earlier file stays off: installing a package must not start it.\ndisable *\n",
         0o644,
     )?;
-    for unit in MASKED
-        .iter()
-        .map(|(unit, _)| *unit)
-        .chain(definition.mask.iter().map(String::as_str))
-    {
+    // A link in /etc would mask a unit that a later release brings, too.
+    let masked = (definition.mask.iter())
+        .filter(|unit| systemd::unit_exists(tree, &unit.name))
+        .map(|unit| unit.name.as_str());
+    for unit in MASKED.iter().map(|(unit, _)| *unit).chain(masked) {
         link(tree, &format!("/etc/systemd/system/{unit}"), "/dev/null")?;
     }
     systemd::preset_all(&context.log, tree)
@@ -51,38 +52,34 @@ pub(super) fn run(context: &Context<'_>, tree: &Path) -> Result<()> {
 
 /// Fails when a unit that the definition names is not in `tree`.
 fn are_there(definition: &Definition, tree: &Path) -> Result<()> {
-    for unit in definition.enable.iter().chain(&definition.disable) {
-        if !unit.contains(['*', '?', '[']) && !systemd::unit_exists(tree, unit) {
-            return Err(absent(definition, unit));
-        }
+    let is_absent = |unit: &&Unit| !unit.may_be_absent && !systemd::unit_exists(tree, &unit.name);
+    let of_presets = definition.enable.iter().chain(&definition.disable);
+    let plain = of_presets.filter(|unit| !unit.name.contains(['*', '?', '[']));
+    // A link is made for each that is masked, so patterns mean nothing there; and the unit that was meant would still start.
+    match plain.chain(&definition.mask).find(is_absent) {
+        None => Ok(()),
+        Some(unit) => Err(Error::Definition {
+            path: definition.path.clone(),
+            problem: format!(
+                "[units] names {0}, which no package or overlay of the image brings; write `-{0}` if the image is as good without it",
+                unit.name
+            ),
+        }),
     }
-    // A link is made for each, so patterns mean nothing here; and the unit that was meant would still start.
-    if let Some(unit) = definition.mask.iter().find(|unit| !systemd::unit_exists(tree, unit)) {
-        return Err(absent(definition, unit));
-    }
-    Ok(())
 }
 
-fn absent(definition: &Definition, unit: &str) -> Error {
-    Error::Definition {
-        path: definition.path.clone(),
-        problem: format!("[units] names {unit}, which no package or overlay of the image brings"),
-    }
+fn names(units: &[Unit]) -> impl Iterator<Item = &str> {
+    units.iter().map(|unit| unit.name.as_str())
 }
 
 /// The text of the preset file.
 fn presets(definition: &Definition) -> String {
     let mut text = String::from("# Made from the image's definition.\n");
     // What is masked is disabled as well: a preset of systemd's own would try to enable it.
-    let masked = MASKED
-        .iter()
-        .map(|(unit, _)| (*unit).to_owned())
-        .chain(definition.mask.iter().cloned())
-        .collect();
+    let masked = MASKED.iter().map(|(unit, _)| *unit).chain(names(&definition.mask));
     for (verb, units) in [
-        ("enable", &definition.enable),
-        ("disable", &definition.disable),
-        ("disable", &masked),
+        ("enable", names(&definition.enable).collect::<Vec<_>>()),
+        ("disable", names(&definition.disable).chain(masked).collect()),
     ] {
         for unit in units {
             // An instance is enabled by its template's name with the instance behind it.
@@ -122,6 +119,7 @@ mod tests {
             }
             let said = check(key, "aa.service").unwrap_err().to_string();
             assert!(said.contains("[units] names aa.service"), "{said}");
+            check(key, "-aa.service").unwrap();
         }
         check("disable", "aa*").unwrap();
         assert!(check("mask", "a*").is_err());

@@ -30,7 +30,7 @@ pub struct Options {
     pub artefacts: Artefacts,
     /// How to run processors.
     pub accelerator: Choice,
-    /// How many scenarios at once; at least one.
+    /// How many machines at once, at least one; a scenario that has more runs alone.
     pub jobs: usize,
     /// Whether the machines' disks stay.
     pub keep: bool,
@@ -54,6 +54,7 @@ pub struct Piece {
     name: String,
     about: String,
     archs: BTreeSet<Arch>,
+    machines: u32,
     memory_mib: u32,
     boots: u32,
     play: Box<dyn Fn(Rc<Stage>) -> Work>,
@@ -84,6 +85,7 @@ impl Piece {
                 name: String::new(),
                 about: String::new(),
                 archs: BTreeSet::from([artefacts.arch()]),
+                machines: 1,
                 memory_mib: HOST_MIB,
                 boots: 0,
                 play: Box::new(work),
@@ -106,6 +108,7 @@ impl Piece {
             name: written.name.clone(),
             about: written.about.clone(),
             archs: written.archs().map(|arch| arch.unwrap_or(artefacts.arch())).collect(),
+            machines,
             memory_mib: written.memory_mib().saturating_add(machines.saturating_mul(OVERHEAD)),
             boots: written.boots(),
             play: Box::new(move |stage| Box::pin(file::play(stage, Rc::clone(&written), image.clone()))),
@@ -146,7 +149,7 @@ pub async fn run(pieces: Vec<Piece>, options: Options, board: Board) -> Result<R
                 // In this order, since whoever asked first is served first.
                 let (theatre, board) = (Rc::clone(&theatre), board.clone());
                 running.spawn_local(async move {
-                    let _seat = theatre.seats().take(piece.memory_mib).await;
+                    let _seat = theatre.seats().take(piece.machines, piece.memory_mib).await;
                     one(&piece, &theatre, &board).await
                 });
             }
