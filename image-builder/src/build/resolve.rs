@@ -122,6 +122,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn of_several_packages_the_first_is_taken_that_the_suite_has() {
+        let lists = tempfile::tempdir().unwrap();
+        std::fs::write(
+            lists.path().join("a_main_binary-amd64_Packages"),
+            "Package: systemd\n\nPackage: nano\n",
+        )
+        .unwrap();
+        let packages =
+            ["systemd-repart | systemd", "nano | systemd", "vim", "a | b"].map(|text| Package::parse(text).unwrap());
+        // Those that are not there are for apt to refuse, by their first name.
+        assert_eq!(
+            chosen(&packages, lists.path()).unwrap(),
+            ["systemd", "nano", "vim", "a"]
+        );
+    }
+
+    #[test]
     fn only_kernel_and_loader_are_unpacked() {
         let kernel = "linux-image-cloud-amd64";
         assert!(is_boot("linux-image-6.12.57+deb13-cloud-amd64", kernel) && is_boot(BOOT_LOADER, kernel));

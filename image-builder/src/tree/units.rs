@@ -40,7 +40,7 @@ pub(super) fn run(context: &Context<'_>, tree: &Path) -> Result<()> {
         "# What is not enabled by an earlier file stays off: installing a package must not start it.\ndisable *\n",
         0o644,
     )?;
-    // A link in /etc would mask a unit that a later release brings, too.
+    // What is not there needs no link, and a link makes it look as if it were.
     let masked = (definition.mask.iter())
         .filter(|unit| systemd::unit_exists(tree, &unit.name))
         .map(|unit| unit.name.as_str());
