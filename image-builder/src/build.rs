@@ -25,7 +25,9 @@ mod sparse;
 pub(crate) mod view;
 
 use std::fs;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
@@ -404,6 +406,12 @@ fn into_place(
 fn absolute(folder: &Path) -> Result<PathBuf> {
     fs::create_dir_all(folder).doing("make the folder", folder)?;
     folder.canonicalize().doing("find", folder)
+}
+
+/// How many processors a step may use, at least one.
+fn processors() -> u32 {
+    let there = thread::available_parallelism().map_or(1, NonZero::get);
+    u32::try_from(there).unwrap_or(u32::MAX)
 }
 
 fn percent(part: u64, whole: u64) -> String {

@@ -2,12 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, BufReader};
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use twinhull_layout::{Slot, Table, partition};
 
-use super::{Context, sparse};
+use super::{Context, processors, sparse};
 use crate::definition::format::Format;
 use crate::error::{Doing, Error, Result};
 use crate::part::SECTOR;
@@ -40,11 +39,7 @@ pub(super) fn run(
     let path = context.file(format.name());
     match format {
         Format::Qcow2 => qemu_img::qcow2(&context.log, disk, &path)?,
-        Format::RawZst => {
-            let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-            let workers = u32::try_from(processors).unwrap_or(1);
-            compress(disk, &path, workers, step).doing("write the compressed disk", &path)?;
-        }
+        Format::RawZst => compress(disk, &path, processors(), step).doing("write the compressed disk", &path)?,
         Format::Split => return split(disk, root_size, &|ending| context.file(&format!("split.{ending}"))),
     }
     Ok(vec![(path, format.name())])

@@ -91,9 +91,9 @@ impl Names {
         if package.names().any(|name| self.has(name)) {
             return None;
         }
-        let bare = package.names().next()?;
+        let wanted = package.names().next()?;
         let nearest = (self.0.iter())
-            .map(|known| (strsim::jaro_winkler(bare, known), known))
+            .map(|known| (strsim::jaro_winkler(wanted, known), known))
             .filter(|(likeness, _)| *likeness > LIKENESS)
             .max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1)));
         let hint = nearest.map_or_else(String::new, |(_, known)| format!("; did you mean `{known}`?"));

@@ -2,13 +2,12 @@
 
 use std::fs::File;
 use std::io;
-use std::num::NonZero;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use twinhull_verity::{BLOCK_SIZE, HASH_SIZE, Salt, Tree, TreeBuilder, leaf_hash};
 
-use super::{Context, fits};
+use super::{Context, fits, processors};
 use crate::error::{Doing, Error, Result};
 use crate::tools::mkfs_erofs;
 use crate::tools::root::ToolRoot;
@@ -49,7 +48,7 @@ pub(super) fn file_system(context: &Context<'_>, tools: &ToolRoot, tree: &Path, 
 
 /// The hashes of the blocks of `file`, of which there are `size` bytes: all of the work of a tree, so every processor takes a stretch.
 fn leaves(file: &File, size: u64, salt: &Salt) -> io::Result<Vec<[u8; HASH_SIZE]>> {
-    let workers = std::thread::available_parallelism().map_or(1, NonZero::get) as u64;
+    let workers = u64::from(processors());
     let stretch = size.div_ceil(workers).next_multiple_of(PIECE);
     let hash = &|start: u64| -> io::Result<Vec<[u8; HASH_SIZE]>> {
         let (mut leaves, mut piece) = (Vec::new(), vec![0; usize::try_from(PIECE).unwrap_or(0)]);

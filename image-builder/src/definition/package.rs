@@ -6,7 +6,7 @@ use std::fmt;
 const OR: char = '|';
 
 /// A package by its name, or several: the first of them that an archive has is meant.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Package(Vec<String>);
 
 impl Package {

@@ -4,7 +4,7 @@
 const IF_THERE: char = '-';
 
 /// A unit by its name, or a pattern of names where patterns mean something.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
     /// The name with its kind, as `ssh.service`.
     pub name: String,
