@@ -44,6 +44,9 @@ pub enum Command {
     /// Recompute everything that an image says about itself, and say whether it agrees
     Inspect(InspectArgs),
     /// Show what changed between two builds, and what the update costs
+    #[command(
+        after_help = "Example:\n  twinhull diff out/twinhull-server_1.0.0_x86_64.json out/twinhull-server_1.1.0_x86_64.json"
+    )]
     Diff {
         /// The manifest of the old build
         #[arg(value_name = "OLD")]
@@ -85,6 +88,9 @@ pub enum Command {
 
 /// What an image is built from.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  sudo twinhull build server.toml --version 1.0.0 --trust-root site/metadata/root.json --init init --keys keys --lock server.x86_64.lock\n  sudo twinhull build server.toml --version 1.0.0 --trust-root site/metadata/root.json --init init --arch aarch64"
+)]
 pub struct BuildArgs {
     /// The definition file
     #[arg(value_name = "DEFINITION")]
@@ -138,6 +144,9 @@ pub struct BuildArgs {
 
 /// What is checked.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  twinhull check server.toml\n  twinhull check server.toml --lock server.x86_64.lock --keys keys --trust-root site/metadata/root.json --init init"
+)]
 pub struct CheckArgs {
     /// The definition file
     #[arg(value_name = "DEFINITION")]
@@ -182,6 +191,7 @@ pub struct CheckArgs {
 
 /// What is locked.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  twinhull lock server.toml\n  twinhull lock server.toml --arch aarch64")]
 pub struct LockArgs {
     /// The definition file
     #[arg(value_name = "DEFINITION")]
@@ -205,6 +215,9 @@ pub struct LockArgs {
 
 /// What is booted.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  twinhull vm out/twinhull-server_1.0.0_x86_64.raw\n  twinhull vm out/twinhull-server_1.0.0_x86_64.json --memory 4096"
+)]
 pub struct VmArgs {
     /// The disk image, or the manifest of its build; a copy is booted
     #[arg(value_name = "IMAGE")]
@@ -219,7 +232,9 @@ pub struct VmArgs {
 
 /// What is inspected.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit status: 0 everything agrees, 1 something does not, 2 it could not be read.")]
+#[command(
+    after_help = "Example:\n  twinhull inspect out/twinhull-server_1.0.0_x86_64.raw --certificate keys/verity.crt\n\nExit status: 0 everything agrees, 1 something does not, 2 it could not be read."
+)]
 pub struct InspectArgs {
     /// A raw disk image, or the manifest of a build (NAME.json with NAME.raw beside it)
     #[arg(value_name = "IMAGE")]
@@ -236,6 +251,7 @@ pub struct InspectArgs {
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
     /// Make what is missing: PK, KEK, db and their enrolment files, the verity key, the release keys
+    #[command(after_help = "Example:\n  twinhull keys init --keys keys --name Example")]
     Init {
         /// The folder for the keys
         #[arg(long, value_name = "DIR")]
@@ -245,6 +261,7 @@ pub enum KeysCommand {
         name: String,
     },
     /// Sign one EFI program with the key db
+    #[command(after_help = "Example:\n  twinhull keys sign --keys keys shellx64.efi shellx64.signed.efi")]
     Sign {
         /// The folder of keys
         #[arg(long, value_name = "DIR")]
@@ -255,6 +272,7 @@ pub enum KeysCommand {
         target: PathBuf,
     },
     /// Sign what `twinhull build --signatures DIR` left to be signed
+    #[command(after_help = "Example:\n  twinhull keys sign-pending --keys keys signatures")]
     SignPending {
         /// The folder of keys; those that are not in it sign elsewhere
         #[arg(long, value_name = "DIR")]
@@ -266,6 +284,9 @@ pub enum KeysCommand {
 
 /// What is published where.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  twinhull publish --repo site --keys keys --channel stable --builds out out/twinhull-server_1.1.0_x86_64.json"
+)]
 pub struct PublishArgs {
     /// The manifest of the build: NAME.json, with NAME.raw and NAME.efi beside it
     #[arg(value_name = "MANIFEST")]
@@ -397,6 +418,40 @@ impl From<PublishArgs> for publish::Options {
             builds,
             best,
             level,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::Cli;
+
+    /// Every command below `command` that has none below itself.
+    fn leaves(command: &clap::Command) -> Vec<&clap::Command> {
+        if command.has_subcommands() {
+            command.get_subcommands().flat_map(leaves).collect()
+        } else {
+            vec![command]
+        }
+    }
+
+    #[test]
+    fn each_command_has_an_example_that_it_takes() {
+        let cli = Cli::command();
+        let commands = leaves(&cli);
+        assert!(commands.len() > 20, "{} commands", commands.len());
+        for command in commands {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let mut examples = help.lines().filter_map(|line| line.strip_prefix("  ")).peekable();
+            assert!(examples.peek().is_some(), "{} has no example", command.get_name());
+            for example in examples {
+                let words = example.split(' ').skip_while(|word| *word == "sudo");
+                if let Err(error) = Cli::try_parse_from(words) {
+                    panic!("{example}: {error}");
+                }
+            }
         }
     }
 }

@@ -11,6 +11,9 @@ pub enum ChannelCommand {
     /// Offer a release from now on
     Set(SetArgs),
     /// Stop everybody where they are
+    #[command(
+        after_help = "Example:\n  twinhull channel halt --repo site --keys keys --product twinhull-server stable --reason INC-4711"
+    )]
     Halt {
         /// The channel
         #[command(flatten)]
@@ -23,6 +26,9 @@ pub enum ChannelCommand {
         reason: Option<String>,
     },
     /// Go on where it was halted
+    #[command(
+        after_help = "Example:\n  twinhull channel resume --repo site --keys keys --product twinhull-server stable"
+    )]
     Resume {
         /// The channel
         #[command(flatten)]
@@ -32,6 +38,7 @@ pub enum ChannelCommand {
         keys: PathBuf,
     },
     /// Show what it offers
+    #[command(after_help = "Example:\n  twinhull channel show --repo site --product twinhull-server stable")]
     Show {
         /// The channel
         #[command(flatten)]

@@ -10,6 +10,7 @@ pub enum RepoCommand {
     /// Make a repository and its keys
     Init(InitArgs),
     /// Show what a repository offers and when its metadata expires
+    #[command(after_help = "Example:\n  twinhull repo status --repo site")]
     Status {
         /// The release repository
         #[arg(long, value_name = "DIR")]
@@ -19,6 +20,7 @@ pub enum RepoCommand {
         json: bool,
     },
     /// Make a key for a role, or describe one on a PKCS #11 token; `rotate --add` puts it to use
+    #[command(after_help = "Example:\n  twinhull repo new-key --keys keys releases")]
     NewKey {
         /// The folder for the key's file, which must be there
         #[arg(long, value_name = "DIR")]
@@ -32,6 +34,7 @@ pub enum RepoCommand {
     /// Give a role other keys: replace, add or revoke
     Rotate(RotateArgs),
     /// Add signatures to what waits for them; works on copies of the files, without a repository
+    #[command(after_help = "Example:\n  twinhull repo sign --keys offline releases.json")]
     Sign {
         /// The folder with the keys to sign with
         #[arg(long, value_name = "DIR")]
@@ -49,6 +52,7 @@ pub enum RepoCommand {
         files: Vec<PathBuf>,
     },
     /// Verify every signature, and say how many are missing from what waits; exit status 1 if any is
+    #[command(after_help = "Example:\n  twinhull repo verify --repo site")]
     Verify {
         /// The release repository
         #[arg(long, value_name = "DIR")]
@@ -58,6 +62,7 @@ pub enum RepoCommand {
         json: bool,
     },
     /// Sign the online roles anew and publish what has all its signatures: for cron; needs no offline key
+    #[command(after_help = "Example:\n  twinhull repo refresh --repo site --keys online")]
     Refresh(RepoArgs),
 }
 
@@ -74,6 +79,7 @@ pub struct RepoArgs {
 
 /// A new repository.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  twinhull repo init --repo site --keys keys --root 2/3")]
 pub struct InitArgs {
     /// The repository and its keys
     #[command(flatten)]

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 #[derive(Debug, Subcommand)]
 pub enum RolloutCommand {
     /// Draw how many hosts have a release after each hour
+    #[command(after_help = "Example:\n  twinhull rollout plan slow --hosts 5000 --svg slow.svg")]
     Plan {
         /// slow, canary, default, fast, emergency, or a file with waves
         #[arg(value_name = "NAME|FILE", default_value = "default")]
@@ -28,6 +29,7 @@ pub enum RolloutCommand {
 
 /// What is played through.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  twinhull rollout simulate canary --hosts 20000 --poll 600")]
 pub struct SimulateArgs {
     /// slow, canary, default, fast, emergency, or a file with waves
     #[arg(value_name = "NAME|FILE", default_value = "default")]
