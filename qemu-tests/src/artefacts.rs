@@ -106,9 +106,9 @@ impl Artefacts {
         self.named(PRODUCT, version)
     }
 
-    /// The image of `version` of another product.
-    pub fn image_of(&self, product: &Product, version: &Version) -> Result<Image> {
-        self.named(product.as_str(), version)
+    /// The image of `version` of another product, if one is named.
+    pub fn image_of(&self, product: Option<&Product>, version: &Version) -> Result<Image> {
+        self.named(product.map_or(PRODUCT, Product::as_str), version)
     }
 
     /// An image, its description checked against its name.

@@ -71,7 +71,45 @@ const SIGNED: Image = Image {
 const CONTAINERS: &str = "1.5.0";
 
 /// The scenarios that have container images. None of them belongs to every run.
-const WITH_CONTAINERS: [&str; 5] = ["containers", "fleet", "fleet_dies", "fleet_goes_on", "fleet_etcd"];
+const WITH_CONTAINERS: [&str; 8] = [
+    "containers",
+    "fleet",
+    "fleet_dies",
+    "fleet_goes_on",
+    "fleet_etcd",
+    "minimal",
+    "node",
+    "bookworm",
+];
+
+/// A product that one scenario is about, which does not belong to every run.
+struct Other {
+    scenario: &'static str,
+    product: &'static str,
+    definition: &'static str,
+    versions: &'static [&'static str],
+}
+
+const OTHERS: [Other; 3] = [
+    Other {
+        scenario: "minimal",
+        product: "twinhull-minimal",
+        definition: "configs/minimal.toml",
+        versions: &["1.0.0", "1.1.0"],
+    },
+    Other {
+        scenario: "node",
+        product: "twinhull-node",
+        definition: "configs/node.toml",
+        versions: &["1.0.0"],
+    },
+    Other {
+        scenario: "bookworm",
+        product: "twinhull-bookworm",
+        definition: "qemu-tests/images/bookworm.toml",
+        versions: &["1.0.0", "1.1.0"],
+    },
+];
 
 /// The scenarios that have hosts of the role `control`. None of them belongs to every run.
 const WITH_CONTROL: [&str; 2] = ["control", "fleet_etcd"];
@@ -153,6 +191,12 @@ impl Artefacts {
         if wanted(&WITH_CONTROL) {
             self.control(phases)?;
         }
+        for other in OTHERS.iter().filter(|other| wanted(&[other.scenario])) {
+            for version in other.versions {
+                let build = self.builder(other.definition);
+                self.build_image(phases, build, other.product, version, false)?;
+            }
+        }
         Ok(())
     }
 
@@ -161,8 +205,7 @@ impl Artefacts {
         static_program(phases, "twinhull-lock", self.arch)?;
         let package = self.work.join("twinhull-lock.deb");
         self.package(phases, "twinhull-lock", "reboot-lock-docs", "lock", &package)?;
-        let mut builder = as_root(&self.work.join("bin/twinhull").to_string_lossy());
-        builder.arg("build").arg("configs/control.toml");
+        let mut builder = self.builder("configs/control.toml");
         builder.arg("--deb").arg(&package);
         self.build_image(phases, builder, CONTROL, FIRST.version, false)
     }
@@ -305,9 +348,15 @@ impl Artefacts {
     }
 
     fn image(&self, phases: &mut Phases, image: &Image) -> Result<()> {
-        let mut builder = as_root(&self.work.join("bin/twinhull").to_string_lossy());
-        builder.arg("build").arg(image.definition);
+        let builder = self.builder(image.definition);
         self.build_image(phases, builder, PRODUCT, image.version, image.signed)
+    }
+
+    /// `twinhull build DEFINITION`, as root.
+    fn builder(&self, definition: &str) -> Command {
+        let mut builder = as_root(&self.work.join("bin/twinhull").to_string_lossy());
+        builder.arg("build").arg(definition);
+        builder
     }
 
     /// Has `builder`, which is told the definition of `product`, build it as `version`.

@@ -384,6 +384,9 @@ pub enum Action {
         /// The version from which there is a difference, in the folder given by `--work`.
         #[schemars(with = "Option<String>", extend("x-default" = "none: a full payload alone"))]
         base: Option<Version>,
+        /// What `release` and `base` are versions of.
+        #[schemars(with = "Option<String>", extend("x-default" = "twinhull-server"))]
+        product: Option<Product>,
     },
     /// Ends a service.
     Stop {

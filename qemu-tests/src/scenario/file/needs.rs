@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::document::{Machine, Service};
+use super::document::{Action, Machine, Service};
 use super::reading::Written;
 use crate::artefacts::Artefacts;
 use crate::disk::Disk;
@@ -32,6 +32,16 @@ impl Written {
             }
             if machine.secure_boot == Some(true) {
                 Firmware::find_secure(arch)?;
+            }
+        }
+        for step in &self.steps {
+            if let Action::Publish {
+                release, base, product, ..
+            } = &step.action
+            {
+                for version in release.iter().chain(base) {
+                    artefacts.image_of(product.as_ref(), version)?;
+                }
             }
         }
         for (name, service) in &self.services {
@@ -82,10 +92,7 @@ impl Written {
                     ))),
                 }
             }
-            (None, Some(version)) => match &machine.product {
-                Some(product) => Ok(artefacts.image_of(product, version)?.disk),
-                None => Ok(artefacts.image(version)?.disk),
-            },
+            (None, Some(version)) => Ok(artefacts.image_of(machine.product.as_ref(), version)?.disk),
             (None, None) => image.map(Path::to_owned).ok_or_else(|| {
                 let why = "has no `image` and no `release`: name an image before the scenario";
                 Error::Usage(format!("machine {name} of {}.toml {why}", self.name))

@@ -236,14 +236,16 @@ impl<'a> Play<'a> {
                 release,
                 description,
                 base,
+                product,
             } => {
                 let artefacts = self.stage.artefacts();
+                let image_of = |version| artefacts.image_of(product.as_ref(), version);
                 let image = match (release, description) {
-                    (Some(version), _) => artefacts.image(version)?,
+                    (Some(version), _) => image_of(version)?,
                     (None, Some(path)) => Image::open(&self.written.folder.join(path))?,
                     (None, None) => return Err(Error::Expectation("no release is named".to_owned())),
                 };
-                let base = (base.as_ref()).map(|version| artefacts.image(version)).transpose()?;
+                let base = base.as_ref().map(image_of).transpose()?;
                 let repository = match service {
                     Some(name) => self.services.get(name).and_then(Running::repository),
                     None => self.services.values().find_map(Running::repository),

@@ -296,10 +296,14 @@ impl Check<'_> {
                 service,
                 release,
                 description,
-                ..
+                base,
+                product,
             } => {
                 if release.is_some() == description.is_some() {
                     return Err(self.wrong(line, "say which release: `release` or `description`"));
+                }
+                if product.is_some() && release.is_none() && base.is_none() {
+                    return Err(self.wrong(line, "`product` is that of `release` or `base`: there is neither"));
                 }
                 let kind = |service: &Service| matches!(service, Service::Releases { .. });
                 match service {
@@ -456,6 +460,18 @@ mod tests {
         assert_eq!(
             of("memory = 512\n").unwrap_err(),
             "boots.toml:2: machine one has a `product` and no `release` of it"
+        );
+        let publish = |keys: &str| {
+            let services = "[service.releases]\nkind = \"releases\"\n";
+            parse(&format!(
+                "about = \"x\"\n[machine.one]\n{services}{step}[[step]]\ndo = \"publish\"\nproduct = \"a-b\"\n{keys}"
+            ))
+        };
+        assert!(publish("release = \"1.0.0\"\n").is_ok());
+        assert!(publish("description = \"a.json\"\nbase = \"1.0.0\"\n").is_ok());
+        assert_eq!(
+            publish("description = \"a.json\"\n").unwrap_err(),
+            "boots.toml:7: `product` is that of `release` or `base`: there is neither"
         );
     }
 
