@@ -657,6 +657,30 @@ mod tests {
     }
 
     #[test]
+    fn section_of_the_suite_adds_and_of_others_does_not() {
+        let folder = folder(&[
+            (
+                "b.toml",
+                "drop = [\"/x/1\"]\n[suite.bookworm]\ndrop = [\"/x/2\"]\n[suite.bookworm.packages]\ninstall = [\"b\"]\n[suite.trixie.packages]\ninstall = [\"t\"]\n",
+            ),
+            (
+                "a.toml",
+                "include = [\"b.toml\"]\nproduct = \"p\"\n[arch.x86_64.packages]\ninstall = [\"x\"]\n[suite.bookworm.packages]\ninstall = [\"c\"]\n",
+            ),
+            (
+                "old.toml",
+                "include = [\"a.toml\"]\n[distribution]\nsuite = \"bookworm\"\n",
+            ),
+        ]);
+        let read = |name| Definition::read(&folder.path().join(name), Arch::X86_64).unwrap();
+        assert_eq!(names(&read("old.toml")), ["x", "b", "c"]);
+        assert_eq!(read("old.toml").drop, ["/x/1", "/x/2"]);
+        // Nobody names one: it is the default.
+        assert_eq!(names(&read("a.toml")), ["x", "t"]);
+        assert_eq!(read("a.toml").drop, ["/x/1"]);
+    }
+
+    #[test]
     fn firmware_brings_its_component() {
         let folder = folder(&[("a.toml", "product = \"p\"\n[kernel]\nfirmware = [\"firmware-x\"]\n")]);
         let definition = Definition::read(&folder.path().join("a.toml"), Arch::X86_64).unwrap();

@@ -87,6 +87,7 @@ struct Other {
     scenario: &'static str,
     product: &'static str,
     definition: &'static str,
+    /// Each after the first is published, as what hosts with the one before are offered.
     versions: &'static [&'static str],
 }
 
@@ -177,7 +178,7 @@ impl Artefacts {
         }
         for image in images {
             if let Some(base) = image.base {
-                artefacts.publish(phases, image, base)?;
+                artefacts.publish(phases, PRODUCT, image.version, base)?;
             }
         }
         Ok(artefacts)
@@ -195,6 +196,11 @@ impl Artefacts {
             for version in other.versions {
                 let build = self.builder(other.definition);
                 self.build_image(phases, build, other.product, version, false)?;
+            }
+            for pair in other.versions.windows(2) {
+                if let [base, version] = pair {
+                    self.publish(phases, other.product, version, base)?;
+                }
             }
         }
         Ok(())
@@ -259,7 +265,7 @@ impl Artefacts {
 
     /// Has programs of others read the signed image.
     pub(crate) fn read_by_others(&self, phases: &mut Phases) -> Result<()> {
-        let image = std::path::absolute(self.facts(SIGNED.version).with_extension("raw"))?;
+        let image = std::path::absolute(self.facts(PRODUCT, SIGNED.version).with_extension("raw"))?;
         phases.run(
             "an image, read by programs of others",
             workspace::cargo()
@@ -394,7 +400,7 @@ impl Artefacts {
         Ok(())
     }
 
-    fn publish(&self, phases: &mut Phases, image: &Image, base: &str) -> Result<()> {
+    fn publish(&self, phases: &mut Phases, product: &str, version: &str, base: &str) -> Result<()> {
         let mut command = self.program("twinhull");
         command
             // The demo and the scenarios ask whether it works, not how small it is.
@@ -402,18 +408,18 @@ impl Artefacts {
             .arg(self.work.join("repo-pristine"));
         command.arg("--keys").arg(self.work.join("keys"));
         command
-            .arg(self.facts(image.version))
+            .arg(self.facts(product, version))
             .arg("--base")
-            .arg(self.facts(base));
-        phases.run(&format!("publish {PRODUCT} {}", image.version), &mut command)
+            .arg(self.facts(product, base));
+        phases.run(&format!("publish {product} {version}"), &mut command)
     }
 
     /// The file in which the builder says what it made.
-    fn facts(&self, version: &str) -> PathBuf {
+    fn facts(&self, product: &str, version: &str) -> PathBuf {
         self.work
             .join("images")
             .join(version)
-            .join(format!("{PRODUCT}_{version}_{}.json", self.arch.name()))
+            .join(format!("{product}_{version}_{}.json", self.arch.name()))
     }
 
     fn agent_deb(&self) -> PathBuf {
@@ -475,7 +481,7 @@ pub(crate) fn image_with_a_container(phases: &mut Phases, work: PathBuf) -> Resu
     artefacts.agent_package(phases)?;
     artefacts.repository(phases)?;
     artefacts.with_containers(phases)?;
-    Ok(artefacts.facts(CONTAINERS))
+    Ok(artefacts.facts(PRODUCT, CONTAINERS))
 }
 
 /// Builds the static program of package `name` for `arch` as it is shipped.

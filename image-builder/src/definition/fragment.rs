@@ -84,9 +84,12 @@ pub(super) struct Fragment {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Section>")]
     pub(super) arch: BTreeMap<Arch, Section>,
+    /// What holds for one suite only, as `bookworm`; it is laid over the rest, that of the architecture included.
+    #[serde(default)]
+    pub(super) suite: BTreeMap<String, Section>,
 }
 
-/// What may differ between architectures.
+/// What may differ between architectures, and between suites.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Section {
@@ -99,13 +102,13 @@ pub(super) struct Section {
     /// More packages.
     #[serde(default)]
     pub(super) packages: Packages,
-    /// The kernel of this architecture.
+    /// The kernel there.
     #[serde(default)]
     pub(super) kernel: Kernel,
-    /// Modules of this architecture.
+    /// Modules there.
     #[serde(default)]
     pub(super) initramfs: Initramfs,
-    /// Units of this architecture.
+    /// Units there.
     #[serde(default)]
     pub(super) units: Units,
 }
@@ -290,9 +293,7 @@ pub(super) struct Image {
 impl Fragment {
     /// Makes every path of the file relative to `folder`, the folder the file is in.
     pub(super) fn rooted_at(mut self, folder: &Path) -> Self {
-        let sections = self
-            .arch
-            .values_mut()
+        let sections = (self.arch.values_mut().chain(self.suite.values_mut()))
             .flat_map(|section| section.overlays.iter_mut().chain(&mut section.packages.files));
         for path in (self.overlays.iter_mut())
             .chain(&mut self.include)
@@ -315,11 +316,6 @@ impl Fragment {
 
     /// Lays this file over `base`, a file it includes.
     pub(super) fn over(self, base: Self) -> Self {
-        let mut arch = base.arch;
-        for (name, section) in self.arch {
-            let below = arch.remove(&name).unwrap_or_default();
-            arch.insert(name, section.over(below));
-        }
         Self {
             include: Vec::new(),
             product: self.product.or(base.product),
@@ -356,29 +352,45 @@ impl Fragment {
             image: Image {
                 formats: joined(base.image.formats, self.image.formats),
             },
-            arch,
+            arch: laid_over(base.arch, self.arch),
+            suite: laid_over(base.suite, self.suite),
         }
     }
 
-    /// This file with the section of `arch` laid over it.
+    /// This file with the sections of `arch` and of its suite laid over it.
     pub(super) fn for_arch(mut self, arch: Arch) -> Self {
-        let Some(section) = self.arch.remove(&arch) else {
-            return self;
-        };
-        let over = Self {
-            overlays: section.overlays,
-            drop: section.drop,
-            packages: section.packages,
-            kernel: section.kernel,
-            initramfs: section.initramfs,
-            units: section.units,
-            ..Self::default()
-        };
-        over.over(self)
+        let suite = self.distribution.suite.as_deref().unwrap_or(super::DEFAULT_SUITE);
+        let sections = [self.arch.remove(&arch), self.suite.remove(suite)];
+        sections
+            .into_iter()
+            .flatten()
+            .fold(self, |below, section| section.alone().over(below))
     }
 }
 
+/// The sections `over`, each laid over the one of its name in `base`.
+fn laid_over<Name: Ord>(mut base: BTreeMap<Name, Section>, over: BTreeMap<Name, Section>) -> BTreeMap<Name, Section> {
+    for (name, section) in over {
+        let below = base.remove(&name).unwrap_or_default();
+        base.insert(name, section.over(below));
+    }
+    base
+}
+
 impl Section {
+    /// A file that says no more than this.
+    fn alone(self) -> Fragment {
+        Fragment {
+            overlays: self.overlays,
+            drop: self.drop,
+            packages: self.packages,
+            kernel: self.kernel,
+            initramfs: self.initramfs,
+            units: self.units,
+            ..Fragment::default()
+        }
+    }
+
     fn over(self, base: Self) -> Self {
         Self {
             overlays: joined(base.overlays, self.overlays),

@@ -157,8 +157,8 @@ fn walk(root: &Value, schema: &Value, prefix: &str, keys: &mut Vec<Key>) {
         }
     }
     for (path, text, target) in tables {
-        // What a section for one architecture may hold is described where it belongs to all.
-        let repeated = prefix.starts_with("arch.");
+        // What a section for one architecture or suite may hold is described where it belongs to all.
+        let repeated = prefix.starts_with("arch.") || prefix.starts_with("suite.");
         if repeated {
             keys.push(Key {
                 path: path.clone(),

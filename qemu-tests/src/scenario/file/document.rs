@@ -299,7 +299,7 @@ pub enum Action {
     WaitForReboot {},
     /// Waits until the machine is off by itself.
     WaitUntilOff {},
-    /// Shuts the guest down in order.
+    /// Shuts the guest down in order: as root does who is logged in, or by the power button when nobody can log in.
     ShutDown {},
     /// Cuts the power.
     CutPower {},
