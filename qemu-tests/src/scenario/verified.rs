@@ -30,6 +30,13 @@ pub(super) async fn run(stage: Rc<Stage>) -> Result<()> {
         format!("the kernel command line lacks the root hash of the image: {line}")
     })?;
 
+    stage.step("waiting until everything has started, and nothing has failed");
+    let asked = "systemctl is-system-running --wait; systemctl --failed --no-legend";
+    let started = machine.try_run_within(asked, stage.limit(120)).await?.stdout;
+    expect(started.trim() == "running", || {
+        format!("not everything has started: {started}")
+    })?;
+
     stage.step("writing to /usr");
     for attempt in ["touch /usr/new", "rm /usr/lib/os-release", "mount -o remount,rw /"] {
         let output = machine.try_run(attempt).await?;
