@@ -103,16 +103,12 @@ impl Artefacts {
 
     /// The image of `version` of the product that scenarios are about.
     pub fn image(&self, version: &Version) -> Result<Image> {
-        self.named(PRODUCT, version)
+        self.image_of(None, version)
     }
 
-    /// The image of `version` of another product, if one is named.
+    /// The image of `version` of another product, if one is named. Its description is checked against its name.
     pub fn image_of(&self, product: Option<&Product>, version: &Version) -> Result<Image> {
-        self.named(product.map_or(PRODUCT, Product::as_str), version)
-    }
-
-    /// An image, its description checked against its name.
-    fn named(&self, product: &str, version: &Version) -> Result<Image> {
+        let product = product.map_or(PRODUCT, Product::as_str);
         let folder = self.work.join("images").join(version.to_string());
         let description = folder.join(format!("{product}_{version}_{}.json", self.arch));
         let image = Image::open(&description)?;
