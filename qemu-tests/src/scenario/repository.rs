@@ -37,12 +37,14 @@ impl Repository {
         folder: &Path,
         log: &Path,
     ) -> Result<Self> {
+        // Its content, also where `original` is a symbolic link: a copy of the link would lead back to what must not change.
+        let content = original.join(".");
         let mut copy = Command::new(tools::program("cp")?);
-        copy.args(["--archive", "--link", "--"]).arg(original).arg(folder);
+        copy.args(["--archive", "--link", "--"]).arg(&content).arg(folder);
         // Across file systems there are no links.
         if tools::output(&mut copy).await.is_err() {
             let mut copy = Command::new(tools::program("cp")?);
-            copy.args(["--archive", "--"]).arg(original.join(".")).arg(folder);
+            copy.args(["--archive", "--"]).arg(&content).arg(folder);
             tools::output(&mut copy).await?;
         }
         Self::at(artefacts, folder, keys, log)
@@ -168,5 +170,33 @@ impl Repository {
 
     fn failed(&self, reason: impl std::fmt::Display) -> Error {
         Error::artefact(&self.folder, reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_done_to_a_copy_does_not_reach_a_repository_behind_a_link() {
+        let work = tempfile::tempdir().unwrap();
+        let (original, copy) = (work.path().join("elsewhere"), work.path().join("copy"));
+        for path in [
+            original.join("metadata"),
+            work.path().join("keys"),
+            work.path().join("bin"),
+        ] {
+            std::fs::create_dir_all(path).unwrap();
+        }
+        std::fs::write(original.join("metadata/1.root.json"), "{}").unwrap();
+        std::fs::write(work.path().join("bin/twinhull"), "").unwrap();
+        std::os::unix::fs::symlink(&original, work.path().join("repo-pristine")).unwrap();
+        let artefacts = Artefacts::open(work.path(), Arch::X86_64).unwrap();
+
+        Repository::copy(&artefacts, &copy, &work.path().join("log"))
+            .await
+            .unwrap();
+        std::fs::remove_file(copy.join("metadata/1.root.json")).unwrap();
+        assert!(original.join("metadata/1.root.json").exists());
     }
 }

@@ -33,6 +33,16 @@ use crate::tools;
 /// Where hosts keep what their site configures.
 const SITE_FILE: &str = "/etc/twinhull-updater/config.d/50-site.toml";
 
+/// What a spared host is told: a login opens no session, with a service manager of its own, which takes an emulated guest eight seconds;
+/// and there are no time servers, for whose names it would ask a name server that never answers.
+const SPARED: [(&str, &str); 2] = [
+    ("/etc/ssh/sshd_config.d/50-site.conf", "UsePAM no\n"),
+    (
+        "/etc/systemd/timesyncd.conf.d/50-site.conf",
+        "[Time]\nNTP=\nFallbackNTP=\n",
+    ),
+];
+
 /// What a guest is asked when something went wrong: its journal over all boots, and what its agent thinks.
 const COLLECT: &str = "twinhull-updater status; journalctl --no-pager --output short-precise --lines 3000";
 
@@ -153,15 +163,28 @@ pub struct Site {
     pub lock: Option<String>,
     /// `lock`, `immediate`, `download-only` or `off`.
     pub strategy: &'static str,
+    /// Whether the host is spared what no update needs and an emulated one takes seconds for: sessions for logins, time servers.
+    pub spared: bool,
 }
 
 impl Site {
+    /// What the host has before its services start.
+    fn files(&self) -> Credential {
+        let toml = self.toml();
+        let mut files = vec![(SITE_FILE, toml.as_str())];
+        if self.spared {
+            files.extend(SPARED);
+        }
+        Credential::files(&files)
+    }
+
     /// The file's text. Hosts under test look often, so that nobody waits for a poll.
     fn toml(&self) -> String {
         let Self {
             repository,
             lock,
             strategy,
+            spared: _,
         } = self;
         let mut text =
             format!("[updates]\nrepository = \"{repository}\"\npoll_seconds = 5\nstrategy = \"{strategy}\"\n");
@@ -365,6 +388,7 @@ impl Stage {
             repository: seen_by_guest(releases.address()),
             lock: lock.map(|lock| seen_by_guest(lock.address())),
             strategy,
+            spared: false,
         }
     }
 
@@ -382,7 +406,7 @@ impl Stage {
     pub async fn switch_on(&self, host: Host<'_>) -> Result<Rc<Machine>> {
         let mut credentials = vec![Credential::root_key(&self.theatre.public_key)];
         if let Some(site) = host.site {
-            credentials.push(Credential::files(&[(SITE_FILE, &site.toml())]));
+            credentials.push(site.files());
         }
         credentials.extend(host.credentials);
         let theatre = &self.theatre;
@@ -512,6 +536,7 @@ mod tests {
             repository: "http://10.0.2.2:1/".to_owned(),
             lock: Some("http://10.0.2.2:2/".to_owned()),
             strategy: "lock",
+            spared: false,
         };
         assert_eq!(
             site.toml(),
