@@ -29,11 +29,9 @@ const DRAWN_SUBSETS: usize = 64;
 /// A write is torn after each of its first sectors: a folder or a table has no more, and the content of a file comes before
 /// its name.
 const TORN_SECTORS: u64 = 8;
-/// Of the states that are booted one in so many is followed until the host is a healthy one of the new release. The others have to get as
-/// far as an update that writes to the other slot, which costs a third of that.
+/// Of the states that are booted every tenth is followed until the host is a healthy one of the new release, and the first of them in
+/// the middle of ten. The others have to get as far as an update that writes to the other slot, which costs a third of that.
 const FOLLOWED: usize = 10;
-/// Of many, so many are followed in all.
-const FOLLOWED_IN_ALL: usize = 10;
 /// Every run looks at the same states.
 const SEED: u64 = 0x0074_7769_6e68_756c;
 
@@ -79,7 +77,6 @@ pub(super) async fn run(stage: Rc<Stage>) -> Result<()> {
         chosen.len()
     ));
     let mut replay = Replay::new(WriteLog::open(&log)?, &fresh(&stage, &old).await?)?;
-    let every = FOLLOWED.max(chosen.len() / FOLLOWED_IN_ALL);
     let mut boots = Boots::new(&stage);
     let mut number = 0;
     while replay.until_flush()? {
@@ -94,7 +91,7 @@ pub(super) async fn run(stage: Rc<Stage>) -> Result<()> {
             let cut = Cut {
                 number: *wanted,
                 disk: cut,
-                followed: place % every == every / 2,
+                followed: place % FOLLOWED == FOLLOWED / 2,
             };
             boots
                 .start(recovers(Rc::clone(&stage), cut, new.clone(), site.clone()))
