@@ -30,7 +30,7 @@ const DRAWN_SUBSETS: usize = 64;
 /// its name.
 const TORN_SECTORS: u64 = 8;
 /// Of the states that are booted every tenth is followed until the host is a healthy one of the new release, and the first of them in
-/// the middle of ten. The others have to get as far as an update that writes to the other slot, which costs a third of that.
+/// the middle of ten. The others have to get as far as an update that writes to the other slot, which costs less than half of that.
 const FOLLOWED: usize = 10;
 /// Every run looks at the same states.
 const SEED: u64 = 0x0074_7769_6e68_756c;
